@@ -1,0 +1,306 @@
+"""The data contract: the columns, keys, geometry and units of every table.
+
+Keys are text columns, never row numbers. Lengths are metres rounded to the millimetre, areas
+square metres; both say so in their names. Geometry is in one projected CRS in metres. A missing
+number is NaN, a missing text is missing too (``isna``), and a missing pair is an absent row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from survey.errors import TableError
+
+CONTRACT = 1
+"""The version of this contract; a workspace made by another one is refused."""
+
+KINDS = ("market", "mall", "school", "hospital", "station", "community")
+"""The six kinds of fixed point (the six surroundings)."""
+
+LAYERS = ("alley", "compound")
+"""The two layers of units that can be drawn."""
+
+KIND_ZH = {
+    "market": "农贸市场",
+    "mall": "商场超市",
+    "school": "学校",
+    "hospital": "医院",
+    "station": "交通场站",
+    "community": "城市社区",
+}
+"""What the six kinds are called in Chinese."""
+
+_POINT = ("Point",)
+_LINE = ("LineString",)
+_LINES = ("MultiLineString",)
+_AREAS = ("MultiPolygon",)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """What one table holds; a name that ends in ``?`` may have missing cells."""
+
+    key: tuple[str, ...]
+    text: tuple[str, ...] = ()
+    number: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    flag: tuple[str, ...] = ()
+    geometry: tuple[str, ...] | None = None
+    allowed: Mapping[str, tuple[str, ...]] | None = None
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Each column's type, in the order in which they are written."""
+        types = {"text": self.text, "number": self.number, "whole": self.whole, "flag": self.flag}
+        found = {name.rstrip("?"): kind for kind, names in types.items() for name in names}
+        return {name: found.pop(name) for name in self.key} | found
+
+    @property
+    def may_miss(self) -> frozenset[str]:
+        """The columns whose cells may be missing."""
+        names = (*self.text, *self.number, *self.whole, *self.flag)
+        return frozenset(name[:-1] for name in names if name.endswith("?"))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+TABLES: dict[str, TableSpec] = {
+    "nodes": TableSpec(("node_id",), _words("node_id"), geometry=_POINT),
+    "edges": TableSpec(
+        ("edge_id",),
+        _words("edge_id u v way_id name? highway alley_id?"),
+        _words("length_m"),
+        flag=_words("walkable public inside"),
+        geometry=_LINE,
+    ),
+    "points": TableSpec(
+        ("point_id",),
+        _words("point_id name? name_en? kind subdistrict_id? source"),
+        _words("data_edge_m"),
+        geometry=_POINT + _AREAS,
+        allowed={"kind": KINDS},
+    ),
+    "alleys": TableSpec(
+        ("alley_id",),
+        _words("alley_id name? name_en? highway? subdistrict_id? source reason"),
+        _words("length_m"),
+        geometry=_LINES,
+    ),
+    "compounds": TableSpec(
+        ("compound_id",),
+        _words("compound_id name? name_en? subdistrict_id? source reason"),
+        _words("area_m2"),
+        geometry=_AREAS,
+    ),
+    "toilets": TableSpec(
+        ("toilet_id",),
+        _words("toilet_id name? status access? fee? opening_hours? wheelchair? signed? level?")
+        + _words("source"),
+        flag=_words("inside"),
+        geometry=_POINT,
+        allowed={"status": ("public", "opened", "closed")},
+    ),
+    "candidates": TableSpec(
+        ("candidate_id",), _words("candidate_id name? kind source"), geometry=_POINT
+    ),
+    "doors": TableSpec(
+        ("layer", "id", "n"),
+        _words("layer id edge_id kind"),
+        _words("offset_m access_m"),
+        _words("n"),
+        geometry=_POINT,
+        allowed={
+            "layer": ("point", "compound", "toilet", "candidate"),
+            "kind": ("gate", "crossing", "nearest"),
+        },
+    ),
+    "subdistricts": TableSpec(
+        ("subdistrict_id",), _words("subdistrict_id name? name_en? source"), geometry=_AREAS
+    ),
+    "reach": TableSpec(
+        ("point_id", "layer", "unit_id"),
+        _words("point_id layer unit_id"),
+        _words("euclid_m network_m?"),
+        allowed={"layer": LAYERS},
+    ),
+    "catchments": TableSpec(
+        ("point_id", "metric", "radius_m"),
+        _words("point_id metric"),
+        _words("radius_m area_m2"),
+        geometry=_AREAS,
+        allowed={"metric": ("network", "euclid")},
+    ),
+    "rounds": TableSpec(("round_id",), _words("round_id seed design frame_hash")),
+    "draws": TableSpec(
+        ("round_id", "point_id", "layer", "slot"),
+        _words("round_id point_id layer unit_id ticket"),
+        _words("radius_m"),
+        _words("slot"),
+        flag=_words("replacement"),
+        allowed={"layer": LAYERS},
+    ),
+    "audit": TableSpec(
+        ("rule_id",),
+        _words("rule_id title metric"),
+        _words("limit_m checked_m covered_m share near_edge_gap_m unconnected_gap_m share_high"),
+        flag=_words("met"),
+    ),
+    "shares": TableSpec(
+        ("rule_id", "scope", "id", "within_m"),
+        _words("rule_id scope id"),
+        _words("within_m? checked_m covered_m share?"),
+        allowed={"scope": ("subdistrict", "point")},
+    ),
+    "covered": TableSpec(
+        ("rule_id", "edge_id", "from_m"),
+        _words("rule_id edge_id toilet_id"),
+        _words("from_m to_m length_m worst_m"),
+        geometry=_LINE,
+    ),
+    "gaps": TableSpec(
+        ("gap_id",),
+        _words("gap_id rule_id stretch_id edge_id toilet_id? name? subdistrict_id?"),
+        _words("from_m to_m length_m worst_m?"),
+        flag=_words("near_edge"),
+        geometry=_LINE,
+    ),
+    "quality": TableSpec(
+        ("scope", "measure"),
+        _words("scope measure unit? verdict note?"),
+        _words("value?"),
+        allowed={"verdict": ("good", "look", "poor", "info")},
+    ),
+}
+"""Every table of the contract by its name."""
+
+_DTYPES = {"text": "str", "number": "float64", "whole": "int64", "flag": "bool"}
+
+
+def round_mm(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Round metres to the millimetre, so that a value re-read from a CSV is the same number."""
+    return np.rint(np.asarray(values, dtype=np.float64) * 1000) / 1000
+
+
+def make(name: str, columns: Mapping[str, Any], *, crs: Any = None) -> Any:
+    """Make a table from its columns, in the contract's order and types, and check it.
+
+    Parameters
+    ----------
+    name
+        The table's name, a key of `TABLES`.
+    columns
+        Column name to values of one length; ``geometry`` among them where the table has one.
+    crs
+        The projected CRS in metres; needed for tables with geometry.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame or pandas.DataFrame
+        The table, sorted as given, with a plain `RangeIndex`.
+
+    Raises
+    ------
+    TableError
+        If the columns break the contract; every fault is listed.
+    """
+    spec = TABLES[name]
+    data = {column: _cast(columns[column], kind) for column, kind in spec.columns.items()}
+    if spec.geometry is None:
+        table = pd.DataFrame(data)
+    else:
+        shapes = gpd.GeoSeries(np.asarray(columns["geometry"], dtype=object), crs=crs)
+        table = gpd.GeoDataFrame(data, geometry=shapes, crs=crs)
+    return check(name, table)
+
+
+def empty(name: str, *, crs: Any = None) -> Any:
+    """Make a table without rows."""
+    return make(name, dict.fromkeys((*TABLES[name].columns, "geometry"), ()), crs=crs)
+
+
+def _cast(values: Any, kind: str) -> "pd.Series[Any]":
+    series = pd.Series(values, dtype=object if len(values) == 0 else None)
+    if kind == "text":
+        return series.astype("str")
+    return series.reset_index(drop=True).astype(_DTYPES[kind])
+
+
+def check(name: str, table: Any) -> Any:
+    """Return `table` unchanged if it keeps the contract of `name`.
+
+    Raises
+    ------
+    TableError
+        If it does not: the message lists every fault found, with an example row of each.
+    """
+    spec = TABLES[name]
+    faults = [f"column {column!r} is missing" for column in spec.columns if column not in table]
+    for column, kind in spec.columns.items():
+        if column in table:
+            faults += _column_faults(table[column], kind, spec)
+    if not faults or all(column in table for column in spec.key):
+        faults += _key_faults(table, spec.key)
+    if spec.geometry is not None:
+        faults += _geometry_faults(table, spec.geometry)
+    if faults:
+        raise TableError(f"table {name!r} breaks the data contract: " + "; ".join(faults))
+    return table
+
+
+def _column_faults(column: "pd.Series[Any]", kind: str, spec: TableSpec) -> list[str]:
+    name = str(column.name)
+    faults = []
+    good = {
+        "text": pd.api.types.is_string_dtype(column.dtype) or column.isna().all(),
+        "number": pd.api.types.is_float_dtype(column.dtype),
+        "whole": pd.api.types.is_integer_dtype(column.dtype),
+        "flag": pd.api.types.is_bool_dtype(column.dtype),
+    }[kind]
+    if len(column) and not good:
+        return [f"column {name!r} should hold {kind} values, not {column.dtype}"]
+    missing = column.isna()
+    if missing.any() and name not in spec.may_miss:
+        faults.append(f"column {name!r} has {missing.sum()} missing cells")
+    present = column[~missing]
+    if kind == "number" and len(present) and not np.isfinite(present.to_numpy()).all():
+        faults.append(f"column {name!r} holds infinite numbers")
+    if kind == "number" and name.endswith(("_m", "_m2")) and (present < 0).any():
+        faults.append(f"column {name!r} holds lengths below 0")
+    allowed = (spec.allowed or {}).get(name)
+    if allowed is not None:
+        strange = sorted(set(present) - set(allowed))
+        if strange:
+            faults.append(f"column {name!r} holds {strange[:3]}, allowed are {list(allowed)}")
+    return faults
+
+
+def _key_faults(table: Any, key: tuple[str, ...]) -> list[str]:
+    twice = table.duplicated(list(key))
+    if not twice.any():
+        return []
+    example = ", ".join(str(value) for value in table.loc[twice, list(key)].iloc[0])
+    return [f"key {' + '.join(key)} is not unique ({twice.sum()} rows too many, e.g. {example})"]
+
+
+def _geometry_faults(table: Any, types: tuple[str, ...]) -> list[str]:
+    if not isinstance(table, gpd.GeoDataFrame) or table.active_geometry_name != "geometry":
+        return ["it has no geometry column"]
+    faults = []
+    if table.crs is None:
+        faults.append("its CRS is missing; give the projected CRS in metres")
+    elif not table.crs.is_projected or table.crs.axis_info[0].unit_name != "metre":
+        faults.append(f"its CRS {table.crs.name!r} is not in metres; project it first")
+    absent = table.geometry.isna() | table.geometry.is_empty
+    if absent.any():
+        faults.append(f"{absent.sum()} rows have no geometry")
+    strange = set(table.geometry[~absent].geom_type) - set(types)
+    if strange:
+        faults.append(f"geometry is {sorted(strange)}, allowed are {list(types)}")
+    return faults
