@@ -75,7 +75,7 @@ TABLES: dict[str, TableSpec] = {
     "nodes": TableSpec(("node_id",), _words("node_id"), geometry=_POINT),
     "edges": TableSpec(
         ("edge_id",),
-        _words("edge_id u v way_id name? highway alley_id?"),
+        _words("edge_id u v way_id name? highway level? alley_id?"),
         _words("length_m"),
         flag=_words("walkable public inside"),
         geometry=_LINE,
