@@ -227,8 +227,6 @@ def empty(name: str, *, crs: Any = None) -> Any:
 
 def _cast(values: Any, kind: str) -> "pd.Series[Any]":
     series = pd.Series(values, dtype=object if len(values) == 0 else None)
-    if kind == "text":
-        return series.astype("str")
     return series.reset_index(drop=True).astype(_DTYPES[kind])
 
 

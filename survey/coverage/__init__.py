@@ -1,0 +1,1 @@
+"""What the toilet rule says."""

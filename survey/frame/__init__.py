@@ -1,0 +1,1 @@
+"""What can be drawn: streets, points, alleys, compounds, toilets."""

@@ -76,7 +76,7 @@ class Streets:
     @cached_property
     def length_mm(self) -> Ints:
         """Length of each edge in whole millimetres, so that sums of lengths are exact."""
-        return np.rint(self.edges["length_m"].to_numpy() * 1000).astype(np.int64)
+        return to_mm(self.edges["length_m"])
 
     @cached_property
     def rows(self) -> pd.Index:
@@ -106,6 +106,12 @@ class Streets:
         result = np.full(len(self.edges), -1, dtype=np.int64)
         result[walkable] = rank[label]
         return result
+
+
+def to_mm(metres: "pd.Series[float]") -> Ints:
+    """Whole millimetres of lengths that are rounded to the millimetre."""
+    whole: Ints = np.rint(metres.to_numpy() * 1000).astype(np.int64)
+    return whole
 
 
 def build_streets(osm: OsmData) -> Streets:
@@ -214,7 +220,9 @@ def _vertices(ways: gpd.GeoDataFrame, shape: BaseGeometry) -> tuple[Ints, Any, F
     boundary = shape.boundary
     shapely.prepare(boundary)
     crossing = np.flatnonzero(shapely.intersects(boundary, ways.geometry.array))
-    at, ids, cuts = [], [], []
+    at: list[int] = []
+    ids: list[str] = []
+    cuts: list[Floats] = []
     for row in crossing:
         vertices = np.flatnonzero(way == row)
         name = str(ways["way_id"].iloc[row]).removeprefix("way/")

@@ -1,0 +1,1 @@
+"""Where data comes from: areas, OpenStreetMap, the user's own files, datums."""

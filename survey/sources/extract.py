@@ -22,9 +22,25 @@ MARGIN_M = 2_000
 """How far beyond the area streets and features are kept."""
 
 FEATURE_KEYS = (
-    "aeroway amenity barrier boundary building entrance government healthcare landuse leisure"
-    " military natural office place public_transport railway residential shop"
-).split()
+    "aeroway",
+    "amenity",
+    "barrier",
+    "boundary",
+    "building",
+    "entrance",
+    "government",
+    "healthcare",
+    "landuse",
+    "leisure",
+    "military",
+    "natural",
+    "office",
+    "place",
+    "public_transport",
+    "railway",
+    "residential",
+    "shop",
+)
 """The OpenStreetMap keys whose objects are read as features."""
 
 _HULL_RATIO = 0.1  # tight enough to cut off the arms of ways that run out of a clipped file
@@ -304,7 +320,8 @@ def _objects(path: str | Path, keys: list[str], *, areas: bool) -> Iterator[Any]
 
 
 def _ways_by_id(path: str | Path, ids: list[int]) -> Iterator[Any]:
-    chosen = IdFilter(ids).enable_for(osmium.osm.WAY)
+    chosen = IdFilter(ids)
+    chosen.enable_for(osmium.osm.WAY)
     everything = _open(path).with_locations().with_filter(chosen)
     return (item for item in _guarded(path, everything) if item.is_way())
 

@@ -1,0 +1,286 @@
+"""The walkable streets as a sparse graph, cut at positions, and the searches on it.
+
+Weights are whole millimetres in double precision: their sums are exact, so that no result depends
+on the order of rows, and a distance re-derived elsewhere is the same number.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+import shapely
+from scipy.sparse.csgraph import dijkstra
+from shapely.geometry.base import BaseGeometry
+
+from survey.frame.lines import Floats, Ints, cut_lines
+from survey.frame.streets import Streets
+
+_CELLS_AT_ONCE = 20_000_000
+_SLACK_MM = 5_000  # lengths are rounded edge by edge, so the crow may be longer by a few mm each
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Walkable edges cut at positions, so that no position lies inside a piece.
+
+    Attributes
+    ----------
+    streets
+        The streets that were cut.
+    edge
+        Row in `streets.edges` of each piece; pieces are sorted by edge and offset.
+    from_mm, to_mm
+        Where each piece begins and ends on its edge, in millimetres from u.
+    u, v
+        Nodes at both ends of each piece; the nodes of `streets` come first, then the cuts.
+    position_node
+        Node of each position that the network was cut at.
+    places
+        Coordinates of the nodes in metres, shape (n, 2).
+    """
+
+    streets: Streets
+    edge: Ints
+    from_mm: Ints
+    to_mm: Ints
+    u: Ints
+    v: Ints
+    position_node: Ints
+    places: Floats
+
+    @property
+    def size(self) -> int:
+        """How many nodes there are."""
+        return len(self.places)
+
+    @property
+    def length_mm(self) -> Ints:
+        """Length of each piece."""
+        return self.to_mm - self.from_mm
+
+    @property
+    def arcs(self) -> Any:
+        """The pieces as a symmetric sparse matrix; of parallel pieces the shortest."""
+        tail, head = np.r_[self.u, self.v], np.r_[self.v, self.u]
+        return _shortest(tail, head, np.r_[self.length_mm, self.length_mm], (self.size, self.size))
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Where searches start: any number of places for each of `count` sources.
+
+    Attributes
+    ----------
+    count
+        How many sources there are; one without a place reaches nothing.
+    number
+        The source, 0 to `count` - 1, of each place.
+    node, start_mm
+        The node of each place, and the way already gone there.
+    """
+
+    count: int
+    number: Ints
+    node: Ints
+    start_mm: Ints
+
+
+def cut_streets(streets: Streets, edge: Ints, offset_mm: Ints) -> Network:
+    """Cut the walkable edges at positions.
+
+    Parameters
+    ----------
+    streets
+        The streets.
+    edge, offset_mm
+        The positions: row in `streets.edges` (walkable) and millimetres from u.
+
+    Returns
+    -------
+    Network
+    """
+    length = streets.length_mm
+    walkable = np.flatnonzero(streets.edges["walkable"].to_numpy())
+    inner = (offset_mm > 0) & (offset_mm < length[edge])
+    new = np.unique(np.c_[edge[inner], offset_mm[inner]], axis=0).reshape(-1, 2)
+    size = len(streets.nodes)
+    u, v = streets.ends
+
+    # Every edge's starts, inner cuts and ends, in order: two neighbours are a piece.
+    owner = np.r_[walkable, new[:, 0], walkable]
+    at = np.r_[np.zeros(len(walkable), dtype=np.int64), new[:, 1], length[walkable]]
+    node = np.r_[u[walkable], size + np.arange(len(new)), v[walkable]]
+    rank = np.repeat([0, 1, 2], [len(walkable), len(new), len(walkable)])
+    by = np.lexsort((at, rank, owner))
+    owner, at, node = owner[by], at[by], node[by]
+    piece = np.flatnonzero(owner[:-1] == owner[1:])
+
+    position_node = np.where(offset_mm <= 0, u[edge], v[edge])
+    found = pd.MultiIndex.from_arrays(new.T).get_indexer(
+        pd.MultiIndex.from_arrays([edge[inner], offset_mm[inner]])
+    )
+    position_node[inner] = size + found
+    lines = streets.edges.geometry.array[new[:, 0]]
+    cuts = shapely.line_interpolate_point(lines, new[:, 1] / length[new[:, 0]], normalized=True)
+    return Network(
+        streets,
+        edge=owner[piece],
+        from_mm=at[piece],
+        to_mm=at[piece + 1],
+        u=node[piece],
+        v=node[piece + 1],
+        position_node=position_node,
+        places=np.concatenate(
+            [shapely.get_coordinates(streets.nodes.geometry.array), shapely.get_coordinates(cuts)]
+        ),
+    )
+
+
+def search_nearest(network: Network, sources: Sources) -> tuple[Floats, Ints]:
+    """Find the nearest source of every node in one search.
+
+    Returns
+    -------
+    distance_mm
+        Way to the nearest source, infinite where none is reached, shape (nodes,).
+    source
+        Number of that source, -1 where none is reached.
+    """
+    if not len(sources.node):
+        return np.full(network.size, np.inf), np.full(network.size, -1)
+    graph, starts = _with_sources(network.arcs, sources)
+    distance, _, nearest = dijkstra(
+        graph, directed=True, indices=starts, min_only=True, return_predecessors=True
+    )
+    nearest = nearest[: network.size].astype(np.int64)
+    return distance[: network.size], np.where(nearest < 0, -1, nearest - network.size)
+
+
+def search_within(
+    network: Network, sources: Sources, limit_mm: int
+) -> Iterator[tuple[Ints, Ints, Floats]]:
+    """Measure the way from each source to every node within a limit.
+
+    Sources that lie near each other are searched together on the part of the network around
+    them, so that time and memory grow with the number of sources and not with the network.
+
+    Yields
+    ------
+    number
+        The sources of this part, shape (s,).
+    node
+        The nodes of this part, ascending, shape (n,).
+    distance_mm
+        The way, infinite beyond the limit, shape (s, n).
+    """
+    if not len(sources.node):
+        return
+    arcs = network.arcs
+    reach = (limit_mm + _SLACK_MM) / 1000
+    tile = np.floor(network.places[sources.node] / max(reach, 1)).astype(np.int64)
+    home = pd.DataFrame({"x": tile[:, 0], "y": tile[:, 1]}).groupby(sources.number).first()
+    for numbers in home.groupby(["x", "y"]).groups.values():
+        part = np.sort(np.asarray(numbers, dtype=np.int64))
+        mine = np.isin(sources.number, part)
+        low = network.places[sources.node[mine]].min(axis=0) - reach
+        high = network.places[sources.node[mine]].max(axis=0) + reach
+        near = np.all((network.places >= low) & (network.places <= high), axis=1)
+        node = np.flatnonzero(near)
+        local = np.cumsum(near) - 1
+        for some in np.array_split(part, max(1, len(part) * len(node) // _CELLS_AT_ONCE)):
+            chosen = np.isin(sources.number, some)
+            subset = Sources(
+                len(some),
+                np.searchsorted(some, sources.number[chosen]),
+                local[sources.node[chosen]],
+                sources.start_mm[chosen],
+            )
+            graph, starts = _with_sources(arcs[node][:, node], subset)
+            distance = dijkstra(graph, directed=True, indices=starts, limit=limit_mm)
+            yield some, node, distance[:, : len(node)]
+
+
+def find_path(
+    network: Network, start: Ints, end: Ints, start_mm: Ints, end_mm: Ints
+) -> tuple[float, BaseGeometry]:
+    """Find the shortest way between the nearest pair of two sets of positions.
+
+    Parameters
+    ----------
+    network
+        A network that was cut at the positions.
+    start, end
+        Numbers of positions (rows of `network.position_node`).
+    start_mm, end_mm
+        The access legs of these positions.
+
+    Returns
+    -------
+    length_m
+        Length with both access legs; infinite if there is no way.
+    line
+        The way along streets, a LineString; an empty one where there is none or it has no length.
+    """
+    node = network.position_node
+    sources = Sources(1, np.zeros(len(start), dtype=np.int64), node[start], start_mm)
+    graph, starts = _with_sources(network.arcs, sources)
+    distance, before = dijkstra(graph, directed=True, indices=starts[0], return_predecessors=True)
+    total = distance[node[end]] + end_mm
+    best = int(np.argmin(total))
+    if not np.isfinite(total[best]):
+        return float("inf"), shapely.LineString()
+    steps = [int(node[end[best]])]
+    while before[steps[-1]] < network.size and before[steps[-1]] >= 0:
+        steps.append(int(before[steps[-1]]))
+    return float(total[best]) / 1000, _draw_path(network, steps[::-1])
+
+
+def _draw_path(network: Network, steps: list[int]) -> BaseGeometry:
+    ends = pd.DataFrame(
+        {
+            "tail": np.r_[network.u, network.v],
+            "head": np.r_[network.v, network.u],
+            "piece": np.tile(np.arange(len(network.u)), 2),
+            "back": np.repeat([False, True], len(network.u)),
+            "length": np.tile(network.length_mm, 2),
+        }
+    ).sort_values(["length", "piece"], kind="stable")
+    pairs = ends.drop_duplicates(["tail", "head"]).set_index(["tail", "head"])
+    if len(steps) < 2:
+        return shapely.LineString()
+    used = pairs.loc[list(pairwise(steps))]
+    piece = used["piece"].to_numpy()
+    edge = network.edge[piece]
+    whole = np.maximum(network.streets.length_mm[edge], 1)
+    lines = cut_lines(
+        network.streets.edges.geometry.array[edge],
+        network.from_mm[piece] / whole,
+        network.to_mm[piece] / whole,
+    )
+    lines = np.where(used["back"], shapely.reverse(lines), lines)
+    return shapely.LineString(np.concatenate([shapely.get_coordinates(line) for line in lines]))
+
+
+def _shortest(tail: Ints, head: Ints, weight: npt.NDArray[Any], shape: tuple[int, int]) -> Any:
+    """Build a sparse matrix that keeps the least of parallel arcs, zeros too."""
+    by = np.lexsort((weight, head, tail))
+    tail, head, weight = tail[by], head[by], weight[by]
+    least = np.r_[True, (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])][: len(tail)]
+    cells = (weight[least].astype(np.float64), (tail[least], head[least]))
+    return sp.csr_array(sp.coo_array(cells, shape=shape))
+
+
+def _with_sources(arcs: Any, sources: Sources) -> tuple[Any, Ints]:
+    """Add one node per source, from which an arc leads to each of its places."""
+    size = arcs.shape[0]
+    starts = _shortest(
+        sources.number, sources.node, sources.start_mm, (sources.count, size + sources.count)
+    )
+    wide = sp.csr_array((arcs.data, arcs.indices, arcs.indptr), shape=(size, size + sources.count))
+    graph = sp.vstack([wide, starts], format="csr")
+    return graph, size + np.arange(sources.count)
