@@ -1,0 +1,252 @@
+"""The workspace: one GeoPackage per city that holds every table and a manifest."""
+
+import json
+import platform
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+import pyproj
+import shapely
+
+from survey import tables
+from survey.errors import OutputError, WorkspaceError
+from survey.frame.frame import Frame
+from survey.frame.streets import Streets
+from survey.sources.area import Area
+from survey.sources.extract import OsmData
+
+NOTICE = "Contains data © OpenStreetMap contributors, available under the ODbL 1.0"
+"""The notice that goes with everything made from OpenStreetMap."""
+
+_RAW = {"osm_streets": "streets", "osm_features": "features", "osm_problems": "problems"}
+_LIBRARIES = ("survey", "geopandas", "shapely", "pyproj", "osmium", "scipy", "numpy", "pandas")
+_FRAME = ("points", "alleys", "compounds", "toilets", "candidates", "doors", "subdistricts")
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """A workspace on disk; tables are read when they are asked for.
+
+    Attributes
+    ----------
+    path
+        The GeoPackage.
+    manifest
+        Inputs with their SHA-256, parameters, seeds, versions, the area and the ODbL notice.
+    names
+        The tables that it holds.
+    """
+
+    path: Path
+    manifest: dict[str, Any]
+    names: frozenset[str] = field(default_factory=frozenset)
+
+    def read(self, name: str) -> Any:
+        """Read one table.
+
+        Raises
+        ------
+        WorkspaceError
+            If the workspace does not hold it; the message names the verb that makes it.
+        TableError
+            If what it holds breaks the contract.
+        """
+        if name not in self.names:
+            raise WorkspaceError(
+                f"{self.path} holds no table {name!r} yet; run {_maker(name)} on it first"
+            )
+        table = pyogrio.read_dataframe(self.path, layer=name)
+        if name not in tables.TABLES:
+            return table
+        for column in tables.TABLES[name].columns:
+            if column in table and tables.TABLES[name].columns[column] == "text":
+                table[column] = table[column].astype("str")
+        return tables.check(name, table)
+
+    @property
+    def area(self) -> Area:
+        """The area that was surveyed."""
+        return Area(shapely.from_wkt(self.manifest["area"]), self.manifest["name"])
+
+    def read_osm(self) -> OsmData:
+        """Read what was fetched from OpenStreetMap."""
+        raw = {part: self.read(name) for name, part in _RAW.items()}
+        edge = shapely.from_wkt(self.manifest["data_edge"])
+        source = dict(self.manifest["inputs"]["osm"])
+        return OsmData(self.area, **raw, data_edge=edge, source=source)
+
+    def read_frame(self) -> Frame:
+        """Read the frame."""
+        streets = Streets(self.read("nodes"), self.read("edges"))
+        parts = {name: self.read(name) for name in _FRAME}
+        edge = shapely.from_wkt(self.manifest["data_edge"])
+        source = dict(self.manifest["inputs"])
+        return Frame(
+            self.area,
+            streets,
+            **parts,
+            quality=self.read("quality"),
+            data_edge=edge,
+            source=source,
+        )
+
+
+def open_workspace(path: str | Path) -> Workspace:
+    """Open a workspace.
+
+    Raises
+    ------
+    WorkspaceError
+        If the file is missing, is no workspace, or was made by another version of the contract.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise WorkspaceError(f"{file}: no such workspace; make it with survey fetch or survey run")
+    try:
+        names = {str(name) for name in pyogrio.list_layers(file)[:, 0]}
+        text = pyogrio.read_dataframe(file, layer="manifest")["json"].iloc[0]
+        manifest = json.loads(text)
+    except (RuntimeError, ValueError, KeyError, IndexError):
+        raise WorkspaceError(
+            f"{file} is no workspace of survey, or is damaged; make it with survey fetch or run"
+        ) from None
+    if manifest.get("contract") != tables.CONTRACT:
+        raise WorkspaceError(
+            f"{file} was made by version {manifest.get('contract')} of the data contract, this"
+            f" is version {tables.CONTRACT}; make the workspace anew with survey fetch or run"
+        )
+    return Workspace(file, manifest, frozenset(names - {"manifest"}))
+
+
+def start_manifest(osm: OsmData) -> dict[str, Any]:
+    """Make the manifest of a new workspace."""
+    return {
+        "contract": tables.CONTRACT,
+        "name": osm.area.name,
+        "area": shapely.to_wkt(osm.area.polygon, rounding_precision=-1),
+        "data_edge": shapely.to_wkt(osm.data_edge, rounding_precision=-1),
+        "crs": osm.area.crs.to_string(),
+        "inputs": {"osm": dict(osm.source)},
+        "parameters": {},
+        "seeds": {},
+        "versions": {name: version(name) for name in _LIBRARIES}
+        | {"python": platform.python_version(), "proj": pyproj.proj_version_str},
+        "notice": NOTICE,
+    }
+
+
+def osm_tables(osm: OsmData) -> dict[str, Any]:
+    """Name the raw tables of a workspace."""
+    return {name: getattr(osm, part) for name, part in _RAW.items()}
+
+
+def save_workspace(
+    path: str | Path,
+    content: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    *,
+    replace: bool = False,
+) -> Workspace:
+    """Write a new workspace; a killed or failed run leaves what stood there.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and `replace` is false, or it cannot be written.
+    TableError
+        If a table breaks the contract.
+    """
+    file = Path(path)
+    if file.exists() and not replace:
+        raise OutputError(f"{file} exists; pass replace=True (--replace) to overwrite it")
+    return _write(file, content, manifest, keep=False)
+
+
+def update_workspace(
+    workspace: Workspace, content: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> Workspace:
+    """Replace some tables and the manifest; a killed or failed run leaves the old file whole.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    TableError
+        If a table breaks the contract.
+    """
+    return _write(workspace.path, content, manifest, keep=True)
+
+
+def _write(
+    file: Path, content: Mapping[str, Any], manifest: Mapping[str, Any], *, keep: bool
+) -> Workspace:
+    for name, table in content.items():
+        if name in tables.TABLES:
+            tables.check(name, table)
+    text = json.dumps(manifest, ensure_ascii=False, sort_keys=True)
+    with _guard(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
+            new = Path(folder) / file.name
+            if keep:
+                shutil.copyfile(file, new)
+            for name, table in content.items():
+                _write_layer(new, name, table)
+            _write_layer(new, "manifest", pd.DataFrame({"json": [text]}))
+            _settle(new)
+            new.replace(file)
+    return open_workspace(file)
+
+
+def _write_layer(file: Path, name: str, table: Any) -> None:
+    spatial = isinstance(table, gpd.GeoDataFrame)
+    pyogrio.write_dataframe(
+        table,
+        file,
+        layer=name,
+        driver="GPKG",
+        geometry_type=_geometry_type(name, table) if spatial else None,
+    )
+
+
+def _geometry_type(name: str, table: gpd.GeoDataFrame) -> str:
+    spec = tables.TABLES.get(name)
+    allowed = spec.geometry if spec and spec.geometry else tuple(set(table.geom_type))
+    return allowed[0] if len(allowed) == 1 else "Unknown"
+
+
+def _settle(file: Path) -> None:
+    """Give every layer the same date, so that equal inputs make equal files."""
+    with sqlite3.connect(file) as database:
+        database.execute("UPDATE gpkg_contents SET last_change = '2000-01-01T00:00:00.000Z'")
+    database.close()
+
+
+@contextmanager
+def _guard(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, sqlite3.Error) as fault:
+        reason = getattr(fault, "strerror", None) or str(fault)
+        raise OutputError(
+            f"{file} cannot be written: {reason}; check the folder, its rights and free space."
+            " What stood there is unharmed"
+        ) from fault
+
+
+def _maker(name: str) -> str:
+    if name in _RAW:
+        return "survey fetch"
+    makers = {"rounds": "survey draw", "draws": "survey draw", "odds": "survey odds"}
+    audits = dict.fromkeys(("audit", "covered", "gaps", "shares"), "survey audit")
+    return (makers | audits).get(name, "survey frame")
