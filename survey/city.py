@@ -7,7 +7,7 @@ from typing import Any
 
 from survey.config import CityConfig
 from survey.coverage.audit import Audit, audit_coverage
-from survey.errors import OutputError, WorkspaceError
+from survey.errors import ConfigError, OutputError, WorkspaceError
 from survey.frame.assembly import build_frame
 from survey.frame.frame import Frame
 from survey.outputs.exports import export_tables
@@ -15,7 +15,7 @@ from survey.outputs.maps import save_map
 from survey.sampling.draw import Draw, draw_round
 from survey.sampling.reach import measure_catchments, measure_reach
 from survey.sources.area import find_area
-from survey.sources.extract import OsmData, hash_file, read_extract
+from survey.sources.extract import OsmData, read_extract
 from survey.workspace import (
     Workspace,
     add_round,
@@ -81,7 +81,10 @@ def run_city(
     audit = audit_coverage(frame, rules=config.rules, min_share=config.min_share)
     manifest = start_manifest(osm)
     manifest["inputs"]["layers"] = frame.source.get("layers", {})
-    manifest["parameters"]["audit"] = audit_parameters(config.rules, config.min_share)
+    manifest["parameters"]["audit"] = {
+        "rules": list(config.rules),
+        "min_share": config.min_share,
+    }
     rounds = add_round(earlier, draw, manifest)
     report(f"writing {home}")
     tables = content | rounds | audit.tables
@@ -108,7 +111,8 @@ def read_source(config: CityConfig, report: Report) -> OsmData:
             )
         report(f"reading {config.workspace}")
         return open_workspace(config.workspace).read_osm()
-    assert config.extract is not None
+    if config.extract is None:
+        raise ConfigError(f"the config of {config.name!r} names no extract")
     area = find_area(
         extract=config.extract,
         bbox=config.bbox,
@@ -127,3 +131,24 @@ def frame_tables(frame: Frame, report: Report) -> tuple[dict[str, Any], Any]:
     report("drawing catchments")
     catchments = measure_catchments(frame)
     return frame.tables | {"reach": reach, "catchments": catchments}, reach
+
+
+def _find_earlier(path: Path, config: CityConfig, *, replace: bool) -> Workspace | None:
+    """Find what an earlier run for the same city left; refuse to write over anything else."""
+    ours = [path, path.with_suffix(".html")]
+    standing = [file for file in ours if file.exists()]
+    if not standing:
+        return None
+    try:
+        earlier = open_workspace(path)
+    except WorkspaceError:
+        earlier = None
+    if earlier is not None and earlier.manifest["name"] == config.name:
+        return earlier
+    if not replace:
+        names = ", ".join(str(file) for file in standing)
+        raise OutputError(
+            f"{names} exists and is not an earlier result for {config.name!r}; choose another"
+            " folder with --out, or pass --replace"
+        )
+    return None

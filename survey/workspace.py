@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import geopandas as gpd
@@ -19,9 +20,11 @@ import pyproj
 import shapely
 
 from survey import tables
+from survey.coverage.audit import Audit
 from survey.errors import OutputError, WorkspaceError
 from survey.frame.frame import Frame
 from survey.frame.streets import Streets
+from survey.sampling.draw import Draw, Verdict, load_draw, verify_round
 from survey.sources.area import Area
 from survey.sources.extract import OsmData
 
@@ -61,17 +64,42 @@ class Workspace:
         TableError
             If what it holds breaks the contract.
         """
+        table = self.read_raw(name)
+        return tables.check(name, table) if name in tables.TABLES else table
+
+    def read_raw(self, name: str) -> Any:
+        """Read one table as it stands, without checking it.
+
+        Raises
+        ------
+        WorkspaceError
+            If the workspace does not hold it; the message names the verb that makes it.
+        """
         if name not in self.names:
             raise WorkspaceError(
                 f"{self.path} holds no table {name!r} yet; run {_maker(name)} on it first"
             )
         table = pyogrio.read_dataframe(self.path, layer=name)
-        if name not in tables.TABLES:
-            return table
-        for column in tables.TABLES[name].columns:
-            if column in table and tables.TABLES[name].columns[column] == "text":
+        spec = tables.TABLES.get(name)
+        for column, kind in (spec.columns if spec else {}).items():
+            if kind == "text" and column in table:
                 table[column] = table[column].astype("str")
-        return tables.check(name, table)
+        return table
+
+    def read_all(self) -> dict[str, Any]:
+        """Read every table of the data contract that it holds, in the contract's order."""
+        return {name: self.read(name) for name in tables.TABLES if name in self.names}
+
+    def count_rows(self) -> dict[str, int]:
+        """Count the rows of every table."""
+        order = [*tables.TABLES, *_RAW]
+        return {
+            name: int(
+                pyogrio.read_info(self.path, layer=name, force_feature_count=True)["features"]
+            )
+            for name in order
+            if name in self.names
+        }
 
     @property
     def area(self) -> Area:
@@ -148,6 +176,29 @@ def start_manifest(osm: OsmData) -> dict[str, Any]:
 def osm_tables(osm: OsmData) -> dict[str, Any]:
     """Name the raw tables of a workspace."""
     return {name: getattr(osm, part) for name, part in _RAW.items()}
+
+
+def add_round(
+    workspace: Workspace | None, draw: Draw, manifest: dict[str, Any]
+) -> dict[str, pd.DataFrame]:
+    """Put a round beside those that a workspace holds; one of the same id is replaced.
+
+    Returns
+    -------
+    dict
+        The tables `rounds` and `draws`. Design and seeds go into `manifest`.
+    """
+    round_id = draw.round_id
+    new = {"rounds": draw.rounds, "draws": draw.draws}
+    if workspace is not None and "rounds" in workspace.names:
+        for name, table in new.items():
+            old = workspace.read(name)
+            new[name] = pd.concat([old[old["round_id"] != round_id], table], ignore_index=True)
+        new = {name: tables.make(name, table) for name, table in new.items()}
+    rounds = new["rounds"]
+    manifest["parameters"]["design"] = json.loads(draw.rounds["design"].iloc[0])
+    manifest["seeds"] = dict(zip(rounds["round_id"], rounds["seed"], strict=True))
+    return new
 
 
 def save_workspace(
@@ -250,3 +301,63 @@ def _maker(name: str) -> str:
     makers = {"rounds": "survey draw", "draws": "survey draw", "odds": "survey odds"}
     audits = dict.fromkeys(("audit", "covered", "gaps", "shares"), "survey audit")
     return (makers | audits).get(name, "survey frame")
+
+
+def verify_rounds(
+    workspace: Workspace, *, round_id: str | None = None, commitment: str | None = None
+) -> list[Verdict]:
+    """Derive the rounds of a workspace again and compare.
+
+    Parameters
+    ----------
+    workspace
+        A workspace with rounds.
+    round_id
+        One round; all of them if absent.
+    commitment
+        What `commit_design` gave before the seed was chosen.
+
+    Returns
+    -------
+    list of Verdict
+        One per round; a table that breaks the contract refuses every round.
+
+    Raises
+    ------
+    WorkspaceError
+        If the workspace has no rounds, or none of that id.
+    """
+    rounds, draws = (workspace.read_raw(name) for name in ("rounds", "draws"))
+    chosen = sorted(rounds["round_id"]) if round_id is None else [round_id]
+    if not chosen:
+        raise WorkspaceError(f"{workspace.path} holds no round yet; run survey draw on it first")
+    frame = SimpleNamespace(
+        **{name: workspace.read_raw(name) for name in ("points", "alleys", "compounds")}
+    )
+    reach = workspace.read_raw("reach")
+    return [
+        verify_round(frame, reach, load_draw(rounds, draws, one), commitment=commitment)
+        for one in chosen
+    ]
+
+
+def save_workspace_map(workspace: Workspace, path: str | Path, *, replace: bool = False) -> Path:
+    """Write the map of everything that a workspace holds.
+
+    Raises
+    ------
+    WorkspaceError
+        If it holds no frame yet.
+    OutputError
+        If the file exists and `replace` is false, or it cannot be written.
+    """
+    from survey.outputs.maps import save_map  # folium takes a second to import
+
+    parts: dict[str, Any] = {}
+    if "rounds" in workspace.names and len(rounds := workspace.read("rounds")):
+        parts["draw"] = Draw(rounds, workspace.read("draws"))
+    if "audit" in workspace.names:
+        names = ("audit", "covered", "gaps", "shares")
+        parts["audit"] = Audit(*(workspace.read(name) for name in names))
+    reach = workspace.read("reach") if "reach" in workspace.names else None
+    return save_map(path, workspace.read_frame(), **parts, reach=reach, replace=replace)

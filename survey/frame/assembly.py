@@ -1,20 +1,18 @@
-"""The frame: everything that can be drawn in one area, joined up."""
+"""Building the frame: all steps from raw OpenStreetMap data to tables that are joined up."""
 
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from survey import tables
+from survey.errors import AreaError
 from survey.frame.alleys import find_alleys, merge_alleys
 from survey.frame.compounds import find_compounds, merge_compounds
-from survey.frame.doors import MAX_ACCESS_M, find_doors
-from survey.frame.network import Network, Sources, cut_streets
+from survey.frame.doors import find_doors
+from survey.frame.frame import Frame
 from survey.frame.places import (
     find_candidates,
     find_points,
@@ -24,20 +22,24 @@ from survey.frame.places import (
     merge_points,
     merge_toilets,
 )
+from survey.frame.lines import as_multi
 from survey.frame.quality import measure_quality
-from survey.frame.streets import Ints, Streets, build_streets, to_mm
+from survey.frame.registers import Register, read_registers
+from survey.frame.streets import Streets, build_streets
 from survey.frame.tags import match_any, parse_features, read_tags
 from survey.sources.area import Area
 from survey.sources.extract import OsmData
 
+
 def build_frame(
     osm: OsmData,
     *,
-    points: gpd.GeoDataFrame | None = None,
-    toilets: gpd.GeoDataFrame | None = None,
-    alleys: gpd.GeoDataFrame | None = None,
-    compounds: gpd.GeoDataFrame | None = None,
-    subdistricts: gpd.GeoDataFrame | None = None,
+    points: Register | None = None,
+    toilets: Register | None = None,
+    alleys: Register | None = None,
+    compounds: Register | None = None,
+    subdistricts: Register | None = None,
+    datum: str = "detect",
 ) -> Frame:
     """Build the frame of an area from OpenStreetMap and the city's own registers.
 
@@ -46,8 +48,11 @@ def build_frame(
     osm
         What `read_extract` read.
     points, toilets, alleys, compounds, subdistricts
-        The city's own layers as `read_layer` and `settle_datum` give them, in WGS-84. A register
-        goes before OpenStreetMap where both know a thing; `subdistricts` replaces it.
+        The city's own layers: files, or tables as `read_layer` gives them. A register goes before
+        OpenStreetMap where both know a thing, and what only one of them knows is listed in
+        `quality`; `subdistricts` replaces OpenStreetMap's.
+    datum
+        What the coordinates of these layers are in: wgs84, gcj02, bd09, or detect.
 
     Returns
     -------
@@ -57,27 +62,130 @@ def build_frame(
     ------
     AreaError
         If there is no fixed point in the area.
+    InputError, LayerError
+        If a register cannot be read or used.
+    DatumError
+        If its datum cannot be told, or contradicts what was said.
     """
     area, features = osm.area, parse_features(osm)
     streets = build_streets(osm)
-    found, notes = _find_units(osm, streets, features, alleys, compounds)
-    streets = found["streets"]
-    districts = (
-        find_subdistricts(features, streets)
-        if subdistricts is None
-        else _own_subdistricts(subdistricts.to_crs(area.crs))
+    registers, sources = read_registers(
+        {
+            "points": points,
+            "toilets": toilets,
+            "alleys": alleys,
+            "compounds": compounds,
+            "subdistricts": subdistricts,
+        },
+        datum=datum,
+        area=area,
+        streets=streets,
+        features=features,
     )
-    found |= _find_places(osm, features, points, toilets, notes)
-    doors = _find_all_doors(streets, found, _find_gates(features))
-    edge = osm.data_edge.boundary
-    layers = {name: found[name] for name in ("points", "alleys", "compounds")}
-    for name, table in layers.items():
-        layers[name] = table.assign(subdistrict_id=join_subdistrict(table, districts))
-    layers["points"]["data_edge_m"] = tables.round_mm(
-        shapely.distance(layers["points"].geometry.array, edge)
+    streets, units, notes = _find_units(osm, streets, features, registers)
+    places, more = _find_places(area, features, registers)
+    notes += more
+    if not len(places["points"]):
+        raise AreaError(
+            f"there is no fixed point (market, mall, school, hospital, station, community) in the"
+            f" area {area.name!r}; check the box, or give the city's own points"
+        )
+    districts = _find_districts(area, features, streets, registers)
+    found = {
+        name: table.assign(subdistrict_id=join_subdistrict(table, districts))
+        if name in {"points", "alleys", "compounds"}
+        else table
+        for name, table in (units | places).items()
+    }
+    found["points"]["data_edge_m"] = tables.round_mm(
+        shapely.distance(found["points"].geometry.array, osm.data_edge.boundary)
     )
-    layers |= {"toilets": found["toilets"], "candidates": found["candidates"]}
-    made = {name: _make(name, table) for name, table in layers.items()}
-    made |= {"doors": doors, "subdistricts": _make("subdistricts", districts)}
+    doors = _find_all_doors(streets, found, features)
+    made = {name: tables.make(name, table, crs=area.crs) for name, table in found.items()}
+    made |= {"doors": doors, "subdistricts": tables.make("subdistricts", districts, crs=area.crs)}
     quality = measure_quality(osm, streets, made, pd.concat(notes, ignore_index=True))
-    return Frame(area, streets, **made, quality=quality, data_edge=osm.data_edge, source=osm.source)
+    source = {"osm": osm.source, "layers": sources}
+    return Frame(area, streets, **made, quality=quality, data_edge=osm.data_edge, source=source)
+
+
+def _find_units(
+    osm: OsmData,
+    streets: Streets,
+    features: gpd.GeoDataFrame,
+    registers: dict[str, gpd.GeoDataFrame],
+) -> tuple[Streets, dict[str, gpd.GeoDataFrame], list[pd.DataFrame]]:
+    area = osm.area
+    compounds, notes = find_compounds(features, streets, area)
+    parts = [notes]
+    if "compounds" in registers:
+        compounds, notes = merge_compounds(compounds, registers["compounds"], area)
+        parts.append(notes)
+    alleys, alley_of_edge, public, notes = find_alleys(streets, osm, features, compounds, area)
+    parts.append(notes)
+    streets = streets.with_edges(public=public)
+    if "alleys" in registers:
+        alleys, alley_of_edge, notes = merge_alleys(
+            alleys, alley_of_edge, registers["alleys"], streets, area
+        )
+        parts.append(notes)
+    streets = streets.with_edges(alley_id=alley_of_edge.astype("str"))
+    return streets, {"alleys": alleys, "compounds": compounds}, parts
+
+
+def _find_places(
+    area: Area, features: gpd.GeoDataFrame, registers: dict[str, gpd.GeoDataFrame]
+) -> tuple[dict[str, gpd.GeoDataFrame], list[pd.DataFrame]]:
+    points, notes = find_points(features, area)
+    parts = [notes]
+    if "points" in registers:
+        points, notes = merge_points(points, registers["points"], area)
+        parts.append(notes)
+    toilets = find_toilets(features, area)
+    if "toilets" in registers:
+        toilets, notes = merge_toilets(toilets, registers["toilets"], area)
+        parts.append(notes)
+    candidates = find_candidates(features, area)
+    return {"points": points, "toilets": toilets, "candidates": candidates}, parts
+
+
+def _find_districts(
+    area: Area,
+    features: gpd.GeoDataFrame,
+    streets: Streets,
+    registers: dict[str, gpd.GeoDataFrame],
+) -> gpd.GeoDataFrame:
+    if "subdistricts" not in registers:
+        return find_subdistricts(features, streets)
+    given = registers["subdistricts"]
+    unnamed = "register/" + pd.Series(given["name"], dtype="str")
+    return gpd.GeoDataFrame(
+        {
+            "subdistrict_id": given["id"].fillna(unnamed).astype("str"),
+            "name": given["name"],
+            "name_en": given["name_en"],
+            "source": "register",
+        },
+        geometry=as_multi(given.geometry.array),
+        crs=area.crs,
+    )
+
+
+def _find_all_doors(
+    streets: Streets, found: dict[str, gpd.GeoDataFrame], features: gpd.GeoDataFrame
+) -> gpd.GeoDataFrame:
+    rules = read_tags()["gates"]
+    nodes = features[features.geom_type == "Point"]
+    gates, entrances = (
+        np.asarray(
+            nodes.geometry.array[
+                nodes["tags"].map(lambda tags, mine=mine: match_any(tags, mine)).to_numpy(bool)
+            ]
+        )
+        for mine in (rules["gate"], rules["entrance"])
+    )
+    openings = {"point": np.concatenate([gates, entrances]), "compound": gates}
+    parts = [
+        find_doors(streets, found[f"{layer}s"], layer=layer, gates=openings.get(layer))
+        for layer in ("point", "compound", "toilet", "candidate")
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -11,11 +11,9 @@ from shapely.geometry.base import BaseGeometry
 
 from survey import tables
 from survey.frame.network import Network, Sources, cut_streets
+from survey.frame.quality import SUPPLY
 from survey.frame.streets import Ints, Streets, to_mm
 from survey.sources.area import Area
-
-SUPPLY = ("public", "opened")
-"""The status of toilets that count as supply."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +87,7 @@ class Frame:
         )
 
     def supply(self) -> gpd.GeoDataFrame:
-        """The toilets that the public may use now."""
+        """Select the toilets that the public may use now."""
         return self.toilets[self.toilets["status"].isin(SUPPLY)].reset_index(drop=True)
 
     def _repr_html_(self) -> str:

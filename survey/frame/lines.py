@@ -79,3 +79,10 @@ def cut_lines(lines: npt.NDArray[Any], start: Floats, end: Floats) -> npt.NDArra
     places = np.concatenate([ends[0], vertices.places[inner], ends[1]])
     by = np.lexsort((order, owner))
     return np.asarray(shapely.linestrings(places[by], indices=owner[by]))
+
+
+def as_multi(shapes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Make every polygon a MultiPolygon of its polygonal parts."""
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    flat = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    return np.asarray(shapely.multipolygons(parts[flat], indices=owner[flat]))

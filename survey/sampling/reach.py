@@ -10,7 +10,7 @@ import shapely
 
 from survey import tables
 from survey.frame.frame import Frame
-from survey.frame.lines import Ints, cut_lines
+from survey.frame.lines import Ints, as_multi, cut_lines
 from survey.frame.network import search_within
 
 CATCHMENT_RADII_M = (500, 1_000, 2_000)
@@ -239,10 +239,3 @@ class _Blocks:
         lines = shapely.simplify(lines, 1)
         merged = shapely.get_parts(shapely.line_merge(lines))
         return np.asarray(shapely.buffer(merged, _STRIP_M, cap_style="flat", quad_segs=2))
-
-
-def as_multi(shapes: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Make every polygon a MultiPolygon of its polygonal parts."""
-    parts, owner = shapely.get_parts(shapes, return_index=True)
-    flat = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    return np.asarray(shapely.multipolygons(parts[flat], indices=owner[flat]))

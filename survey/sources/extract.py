@@ -161,7 +161,7 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
         problems=collected.problems_frame(),
         source={
             "path": Path(path).name,
-            "sha256": _sha256(path),
+            "sha256": hash_file(path),
             "osm_date": _date(path) or collected.newest,
         },
     )
@@ -353,6 +353,7 @@ def _date(path: str | Path) -> str:
     return str(_open(path).header.get("osmosis_replication_timestamp", ""))
 
 
-def _sha256(path: str | Path) -> str:
+def hash_file(path: str | Path) -> str:
+    """Hash a file: SHA-256 in hex digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
