@@ -1,7 +1,5 @@
 """Building the frame: all steps from raw OpenStreetMap data to tables that are joined up."""
 
-from typing import Any
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -13,16 +11,15 @@ from survey.frame.alleys import find_alleys, merge_alleys
 from survey.frame.compounds import find_compounds, merge_compounds
 from survey.frame.doors import find_doors
 from survey.frame.frame import Frame
+from survey.frame.joining import merge_points, merge_toilets
+from survey.frame.lines import as_multi
 from survey.frame.places import (
     find_candidates,
     find_points,
     find_subdistricts,
     find_toilets,
     join_subdistrict,
-    merge_points,
-    merge_toilets,
 )
-from survey.frame.lines import as_multi
 from survey.frame.quality import measure_quality
 from survey.frame.registers import Register, read_registers
 from survey.frame.streets import Streets, build_streets

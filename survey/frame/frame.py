@@ -58,6 +58,11 @@ class Frame:
             tables.check(name, table)
 
     @property
+    def name(self) -> str:
+        """What the area is called."""
+        return self.area.name
+
+    @property
     def tables(self) -> dict[str, Any]:
         """The frame's tables by name, in the order in which they are written."""
         names = ("points", "alleys", "compounds", "toilets", "candidates", "doors")
