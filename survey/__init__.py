@@ -1,21 +1,102 @@
 """Field-survey planner: what inspectors can draw, checkable rounds, and the 500 m toilet rule."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from survey.city import CityResult, run_city
+    from survey.config import CityConfig, read_config
+    from survey.coverage.audit import Audit, audit_coverage
+    from survey.coverage.rules import Rule, find_rule, read_rules
+    from survey.errors import SurveyError
+    from survey.example import example_town
+    from survey.frame.assembly import build_frame
+    from survey.frame.doors import find_doors
+    from survey.frame.frame import Frame
+    from survey.frame.streets import Streets, build_streets, from_networkx, to_networkx
+    from survey.outputs.exports import export_tables
+    from survey.outputs.maps import save_map
+    from survey.sampling.design import Design
+    from survey.sampling.draw import Draw, Verdict, commit_design, draw_round, verify_round
+    from survey.sampling.reach import measure_catchments, measure_reach
+    from survey.sources.area import Area, find_area
+    from survey.sources.datum import convert_datum, detect_datum
+    from survey.sources.extract import OsmData, read_extract
+    from survey.sources.layers import read_layer
+    from survey.workspace import Workspace, open_workspace
+
+__all__ = [
+    "Area",
+    "Audit",
+    "CityConfig",
+    "CityResult",
+    "Design",
+    "Draw",
+    "Frame",
+    "OsmData",
+    "Rule",
+    "Streets",
+    "SurveyError",
+    "Verdict",
+    "Workspace",
+    "audit_coverage",
+    "build_frame",
+    "build_streets",
+    "commit_design",
+    "convert_datum",
+    "detect_datum",
+    "draw_round",
+    "example_town",
+    "export_tables",
+    "find_area",
+    "find_doors",
+    "find_rule",
+    "from_networkx",
+    "measure_catchments",
+    "measure_reach",
+    "open_workspace",
+    "read_config",
+    "read_extract",
+    "read_layer",
+    "read_rules",
+    "run_city",
+    "save_map",
+    "to_networkx",
+    "verify_round",
+]
 
 _HOMES = {
-    "Area": "survey.sources.area",
-    "find_area": "survey.sources.area",
+    "survey.city": ("CityResult", "run_city"),
+    "survey.config": ("CityConfig", "read_config"),
+    "survey.coverage.audit": ("Audit", "audit_coverage"),
+    "survey.coverage.rules": ("Rule", "find_rule", "read_rules"),
+    "survey.errors": ("SurveyError",),
+    "survey.example": ("example_town",),
+    "survey.frame.assembly": ("build_frame",),
+    "survey.frame.doors": ("find_doors",),
+    "survey.frame.frame": ("Frame",),
+    "survey.frame.streets": ("Streets", "build_streets", "from_networkx", "to_networkx"),
+    "survey.outputs.exports": ("export_tables",),
+    "survey.outputs.maps": ("save_map",),
+    "survey.sampling.design": ("Design",),
+    "survey.sampling.draw": ("Draw", "Verdict", "commit_design", "draw_round", "verify_round"),
+    "survey.sampling.reach": ("measure_catchments", "measure_reach"),
+    "survey.sources.area": ("Area", "find_area"),
+    "survey.sources.datum": ("convert_datum", "detect_datum"),
+    "survey.sources.extract": ("OsmData", "read_extract"),
+    "survey.sources.layers": ("read_layer",),
+    "survey.workspace": ("Workspace", "open_workspace"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: start-up counts."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'survey' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'survey' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     """List the public names."""
-    return sorted(_HOMES)
+    return __all__
