@@ -1,0 +1,263 @@
+// What a survey map adds to Leaflet: packed lines, drawn badges, facts in popups, a legend.
+// Every text from outside reaches the page through textContent, never as HTML.
+const survey = (() => {
+  "use strict";
+
+  const LETTERS_FROM_ZOOM = 15;
+
+  const STREETS = {
+    major: {color: "#bdb9ae", weight: 3.2},
+    middle: {color: "#d0cdc4", weight: 1.8},
+    minor: {color: "#dedcd4", weight: 1},
+  };
+  const OUTLINE = {color: "#5b6670", weight: 1.5, dashArray: "6 4"};
+  const VEIL = {fillColor: "#fff", fillOpacity: 0.55};
+
+  // How each kind of layer looks. The colours of points are Okabe and Ito's, which colour-blind
+  // readers can tell apart; red is kept for gaps, purple for what was drawn.
+  const point = (tint, letter, rest) => ({
+    tint, letter, color: tint, weight: 1.5, fillOpacity: 0.12, badge: 11, ...rest,
+  });
+  const LOOKS = {
+    points: {
+      market: point("#E69F00", "市", {label: "农贸市场 · Market", sides: 4, turn: 1 / 8, ink: "#222"}),
+      mall: point("#CC79A7", "商", {label: "商场超市 · Mall, supermarket", sides: 4, badge: 12}),
+      school: point("#0072B2", "学", {label: "学校 · School", sides: 5}),
+      hospital: point("#009E73", "医", {label: "医院 · Hospital", sides: 6}),
+      station: point("#56B4E9", "站", {label: "交通场站 · Station", ink: "#222", badge: 10}),
+      community: point("#F0E442", "社", {label: "城市社区 · Community", sides: 3, ink: "#222", rim: "#5f5800",
+        badge: 15, drop: 2, size: 0.75}),
+    },
+    draws: {
+      drawn: {label: "抽中（数字为序号）· Drawn (slot)", color: "#6a1b9a", tint: "#6a1b9a",
+        weight: 4, opacity: 0.8, fillOpacity: 0.18, badge: 8},
+      spare: {label: "备选 · Replacement", color: "#b79ac8", tint: "#b79ac8",
+        weight: 3, opacity: 0.8, fillOpacity: 0.12, badge: 7},
+    },
+    toilets: {
+      public: {label: "公共卫生间 · Public toilet", tint: "#222", letter: "厕", badge: 8},
+      opened: {label: "单位开放 · Opened by an institution", tint: "#fff", ink: "#222", rim: "#222",
+        letter: "厕", badge: 8},
+      closed: {label: "不对外 · Closed to the public", tint: "#b5b5b5", letter: "×", badge: 7},
+    },
+    candidates: {
+      candidate: {label: "可开放单位 · Could open its toilet", tint: "#e8e3d6", rim: "#7c7466", badge: 6},
+    },
+    gaps: {
+      gap: {label: "空白段 · Gap", color: "#d0021b", weight: 3, opacity: 0.8},
+      edge: {label: "近边缘空白段 · Gap near data edge", color: "#d0021b", weight: 2.5,
+        opacity: 0.7, dashArray: "5 5"},
+    },
+    alleys: {alley: {label: "背街小巷 · Alley", color: "#3b7a94", weight: 3, opacity: 0.9}},
+    compounds: {
+      compound: {label: "小区 · Compound", color: "#9b8a66", fillColor: "#c9b78f", weight: 1, area: true,
+        fillOpacity: 0.35},
+    },
+    subdistricts: {
+      subdistrict: {label: "街道办辖区 · Subdistrict", color: "#8d8470", weight: 1.5, dashArray: "2 5",
+        fill: false, interactive: false},
+    },
+  };
+
+  function make(tag, text, className) {
+    const node = document.createElement(tag);
+    if (text !== undefined) node.textContent = text;
+    if (className) node.className = className;
+    return node;
+  }
+
+  // A line is [x, y, dx, dy, ...] in units of 1e-5 degree.
+  function unpack(line) {
+    const places = [];
+    let x = 0, y = 0;
+    for (let i = 0; i < line.length; i += 2) {
+      x += line[i];
+      y += line[i + 1];
+      places.push([y / 1e5, x / 1e5]);
+    }
+    return places;
+  }
+
+  function drawBadge(context, at, radius, style, letter) {
+    const {sides = 0, turn = 0, tint, ink = "#fff", rim = "#fff", drop = 1, size = 1.05} = style;
+    context.setLineDash([]);
+    context.globalAlpha = 1;
+    context.beginPath();
+    if (sides === 0) context.arc(at.x, at.y, radius, 0, 2 * Math.PI);
+    for (let k = 0; k < sides; k++) {
+      const angle = 2 * Math.PI * (k / sides + turn) - Math.PI / 2;
+      context.lineTo(at.x + radius * Math.cos(angle), at.y + radius * Math.sin(angle));
+    }
+    context.closePath();
+    context.fillStyle = tint;
+    context.fill();
+    context.lineWidth = 1.5;
+    context.strokeStyle = rim;
+    context.stroke();
+    if (!letter) return;
+    context.fillStyle = ink;
+    context.font = `bold ${Math.round(radius * size)}px sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillText(letter, at.x, at.y + drop);
+  }
+
+  // Lines grow with the zoom, so that a whole city is not one blot.
+  const project = L.Polyline.prototype._project;
+  L.Polyline.include({
+    _project() {
+      const zoom = this._map.getZoom();
+      const share = zoom >= 15 ? 1 : zoom >= 13.5 ? 0.7 : 0.4;
+      this.options.fullWeight ??= this.options.weight;
+      this.options.weight = this.options.fullWeight * share;
+      project.call(this);
+    },
+  });
+
+  // A marker on the canvas: a thousand of them cost less than a hundred elements of the page.
+  const Badge = L.CircleMarker.extend({
+    _project() {
+      const near = this._map.getZoom() >= LETTERS_FROM_ZOOM;
+      this._radius = this.options.badge * (near ? 1 : 0.6);
+      L.CircleMarker.prototype._project.call(this);
+    },
+    _updatePath() {
+      if (!this._renderer._drawing || this._empty()) return;
+      const near = this._map.getZoom() >= LETTERS_FROM_ZOOM;
+      const letter = near ? this.options.letter : "";
+      drawBadge(this._renderer._ctx, this._point, this._radius, this.options, letter);
+    },
+  });
+
+  function popup(spec, fact) {
+    const box = make("div", undefined, "survey-facts");
+    box.append(make("h2", fact.title));
+    const list = make("dl");
+    spec.fields.forEach((label, i) => {
+      if (fact.values[i] !== null) list.append(make("dt", label), make("dd", fact.values[i]));
+    });
+    box.append(list);
+    if (fact.rows && fact.rows.length) {
+      const table = make("table");
+      for (const [tag, row] of [["th", spec.heads], ...fact.rows.map((row) => ["td", row])]) {
+        const line = make("tr");
+        row.forEach((cell) => line.append(make(tag, cell)));
+        table.append(line);
+      }
+      box.append(table);
+    }
+    return box;
+  }
+
+  const quiet = {pane: "tilePane", interactive: false};
+
+  function streets(groups) {
+    return L.layerGroup(groups.map(({style, lines}) =>
+      L.polyline(lines.map(unpack), {...STREETS[style], ...quiet, opacity: 1})));
+  }
+
+  // The world with the area cut out, so that what lies outside recedes.
+  function outline(rings) {
+    const places = rings.map(unpack);
+    const world = [[-85, -180], [-85, 180], [85, 180], [85, -180]];
+    return L.layerGroup([
+      L.polygon([world, ...places], {...VEIL, ...quiet, stroke: false}),
+      L.polyline(places, {...OUTLINE, ...quiet}),
+    ]);
+  }
+
+  function features(spec) {
+    const look = LOOKS[spec.look];
+    const styleOf = ({properties: fact}) =>
+      fact.letter ? {...look[fact.style], letter: fact.letter} : look[fact.style];
+    const names = spec.look === "subdistricts";
+    const layer = L.geoJSON(spec.collection, {
+      ...(names && quiet),
+      style: styleOf,
+      pointToLayer: (feature, place) => new Badge(place, styleOf(feature)),
+      onEachFeature(feature, path) {
+        const fact = feature.properties;
+        const title = () => make("span", fact.title);
+        if (names) {
+          path.bindTooltip(title, {permanent: true, direction: "center", className: "survey-label"});
+        } else {
+          path.bindTooltip(title, {sticky: true});
+          path.bindPopup(() => popup(spec, fact), {maxWidth: 340, maxHeight: 360});
+        }
+      },
+    });
+    layer.survey = spec;
+    return layer;
+  }
+
+  function swatch(style) {
+    const canvas = make("canvas");
+    const [width, height] = [26, 20];
+    canvas.width = 2 * width;
+    canvas.height = 2 * height;
+    const context = canvas.getContext("2d");
+    context.scale(2, 2);
+    if (style.badge) {
+      drawBadge(context, {x: width / 2, y: height / 2}, Math.min(style.badge, style.sides === 3 ? 11 : 9), style, style.letter);
+      return canvas;
+    }
+    if (style.dashArray) context.setLineDash(style.dashArray.split(" ").map(Number));
+    context.lineWidth = style.weight;
+    context.strokeStyle = style.color;
+    context.fillStyle = style.fillColor;
+    context.beginPath();
+    if (style.area) {
+      context.rect(3, 4, width - 6, height - 8);
+      context.globalAlpha = style.fillOpacity;
+      context.fill();
+    } else {
+      context.moveTo(1, height / 2);
+      context.lineTo(width - 1, height / 2);
+    }
+    context.globalAlpha = style.opacity ?? 1;
+    context.stroke();
+    return canvas;
+  }
+
+  function legend(layers) {
+    const control = L.control({position: "bottomright"});
+    control.onAdd = () => {
+      const box = make("details", undefined, "survey-legend leaflet-control");
+      box.open = window.innerWidth > 700;
+      box.append(make("summary", "图例 · Legend"));
+      const list = make("ul");
+      for (const look of new Set(layers.map((layer) => layer.survey.look))) {
+        for (const style of Object.values(LOOKS[look])) {
+          const item = make("li");
+          item.append(swatch(style), make("span", style.label));
+          list.append(item);
+        }
+      }
+      box.append(list);
+      L.DomEvent.disableClickPropagation(box).disableScrollPropagation(box);
+      return box;
+    };
+    return control;
+  }
+
+  // Called last, with the layers from the highest to the lowest, and the first view.
+  function finish(map, layers, [west, south, east, north]) {
+    const wide = window.innerWidth > 1000;
+    map.fitBounds([[south, west], [north, east]], {
+      animate: false,
+      paddingTopLeft: [wide ? 50 : 12, 12],
+      paddingBottomRight: [wide ? 310 : 12, 12],
+    });
+    const order = () => {
+      for (const layer of [...layers].reverse()) {
+        if (map.hasLayer(layer)) layer.bringToFront();
+      }
+    };
+    order();
+    map.on("overlayadd", order);
+    L.control.scale({imperial: false, position: "bottomleft"}).addTo(map);
+    legend(layers).addTo(map);
+  }
+
+  return {streets, outline, features, finish};
+})();
