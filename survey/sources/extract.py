@@ -27,6 +27,7 @@ FEATURE_KEYS = (
     "barrier",
     "boundary",
     "building",
+    "disused:amenity",
     "entrance",
     "government",
     "healthcare",
@@ -40,10 +41,12 @@ FEATURE_KEYS = (
     "railway",
     "residential",
     "shop",
+    "tourism",
 )
 """The OpenStreetMap keys whose objects are read as features."""
 
 _HULL_RATIO = 0.1  # tight enough to cut off the arms of ways that run out of a clipped file
+_FAULTS = (RuntimeError, ValueError, osmium.InvalidLocationError)  # what reading raises
 _AREA_KEYS = [key for key in FEATURE_KEYS if key not in {"barrier", "entrance"}]
 
 
@@ -86,7 +89,7 @@ def read_box(path: str | Path) -> tuple[float, float, float, float] | None:
     InputError
         If the file is missing or is not an OpenStreetMap file.
     """
-    box = _open(path).header.box()
+    box = _header(path).box()
     if not box.valid():
         return None
     low, high = box.bottom_left, box.top_right
@@ -102,17 +105,17 @@ def suggest_box(path: str | Path) -> tuple[float, float, float, float]:
     Raises
     ------
     InputError
-        If the file is missing or is not an OpenStreetMap file.
+        If the file is missing or is not an OpenStreetMap file, or its ways come before its nodes.
     AreaError
         If it holds no streets.
     """
-    middles = [
-        shapely.get_coordinates(_middle([line]))[0]
-        for way in _objects(path, ["highway"], areas=False)
-        if way.is_way()
-        for _, line in _stretches(way)
-    ]
+    ways, middles = 0, []
+    for way in _objects(path, ["highway"], areas=False):
+        if way.is_way():
+            ways += 1
+            middles += [shapely.get_coordinates(_middle([line]))[0] for _, line in _stretches(way)]
     if not middles:
+        _refuse_unplaced(path, ways)
         raise AreaError(f"{path} holds no streets (highway=*); is it the right extract?")
     low, high = np.percentile(middles, [1, 99], axis=0)
     return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
@@ -135,18 +138,21 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     Raises
     ------
     InputError
-        If the file is missing, cut short, or not an OpenStreetMap file.
+        If the file is missing, cut short, or not an OpenStreetMap file, or its ways come before
+        its nodes.
     AreaError
         If there are no streets in the area.
     """
     collected = _Collected()
     for item in _objects(path, ["highway", *FEATURE_KEYS], areas=True):
         collected.add(item)
-    collected.patch_open_relations(path)
+    collected.patch_outlines(path)
 
-    kept_in = area.shape.buffer(MARGIN_M)
+    kept_in = area.shape.buffer(MARGIN_M, quad_segs=64)
     streets = _clip(collected.streets_frame().to_crs(area.crs), kept_in)
     if not len(streets) or not streets.intersects(area.shape).any():
+        if not collected.streets:
+            _refuse_unplaced(path, collected.unplaced)
         west, south, east, north = area.polygon.bounds
         raise AreaError(
             f"{path} holds no streets (highway=*) in the area"
@@ -174,9 +180,11 @@ class _Collected:
         self.streets: list[tuple[str, int, str, str, BaseGeometry]] = []
         self.features: list[tuple[str, str, BaseGeometry]] = []
         self.problems: list[tuple[str, str, str]] = []
-        self.open_relations: dict[int, tuple[dict[str, str], list[int]]] = {}
+        self.unplaced = 0
         self.newest = ""
-        self._closed_ways: set[int] = set()
+        self._outlines: dict[str, tuple[dict[str, str], list[int]]] = {}
+        self._made: set[str] = set()
+        self._broken: set[str] = set()
         self._wkb = osmium.geom.WKBFactory()
 
     def add(self, item: Any) -> None:
@@ -192,21 +200,23 @@ class _Collected:
         elif item.is_relation():
             if tags.get("type") in {"multipolygon", "boundary"}:
                 members = [member.ref for member in item.members if member.type == "w"]
-                self.open_relations[item.id] = (tags, members)
+                self._outlines[f"relation/{item.id}"] = (tags, members)
         else:
             self._add_area(item, tags)
 
     def _add_way(self, way: Any, tags: dict[str, str]) -> None:
         key = f"way/{way.id}"
         stretches = list(_stretches(way))
-        whole = len(stretches) == 1 and len(stretches[0][0]) == len(way.nodes)
+        whole = len(stretches) == 1 and all(node.location.valid() for node in way.nodes)
         if "highway" in tags:
             text = _json(tags)
+            self.unplaced += not stretches
             for part, (nodes, line) in enumerate(stretches):
                 self.streets.append((key, part, " ".join(map(str, nodes)), text, line))
         if not any(name in tags for name in FEATURE_KEYS):
             return
-        if whole and way.is_closed() and any(name in tags for name in _AREA_KEYS):
+        ring = whole and way.is_closed() and len(way.nodes) > 3 and tags.get("area") != "no"
+        if ring and any(name in tags for name in _AREA_KEYS):
             return  # its area follows
         if whole:
             self._add_feature(key, tags, stretches[0][1])
@@ -215,14 +225,17 @@ class _Collected:
             self._add_feature(key, tags, _middle([line for _, line in stretches]))
 
     def _add_area(self, area: Any, tags: dict[str, str]) -> None:
-        if not area.from_way():
-            self.open_relations.pop(area.orig_id(), None)
+        if not any(name in tags for name in _AREA_KEYS):
+            return  # a closed wall or street: the way itself was read
         key = f"{'way' if area.from_way() else 'relation'}/{area.orig_id()}"
         rings, _ = area.num_rings()
         if rings:
+            self._made.add(key)
             self._add_feature(key, tags, shapely.from_wkb(self._wkb.create_multipolygon(area)))
-        else:
-            self.problems.append((key, tags.get("name", ""), "its outline is broken"))
+            return
+        self._broken.add(key)
+        if area.from_way():
+            self._outlines[key] = (tags, [area.orig_id()])
 
     def _add_feature(self, key: str, tags: dict[str, str], shape: BaseGeometry) -> None:
         if "boundary" in tags and tags["boundary"] != "administrative":
@@ -230,15 +243,16 @@ class _Collected:
         if any(name in tags for name in FEATURE_KEYS):
             self.features.append((key, _json(tags), shape))
 
-    def patch_open_relations(self, path: str | Path) -> None:
-        """Name the relations that no area came of; keep a position of those that are places."""
+    def patch_outlines(self, path: str | Path) -> None:
+        """Name the outlines that no area came of; keep a position of those that are places."""
         wanted = {}
-        for number, (tags, members) in sorted(self.open_relations.items()):
-            if tags.get("boundary", "administrative") == "administrative":
-                key = f"relation/{number}"
-                self.problems.append((key, tags.get("name", ""), "cut open at the edge"))
-                if "boundary" not in tags:
-                    wanted[key] = (tags, members)
+        for key, (tags, members) in sorted(self._outlines.items()):
+            if key in self._made or tags.get("boundary", "administrative") != "administrative":
+                continue
+            problem = "its outline is broken" if key in self._broken else "cut open at the edge"
+            self.problems.append((key, tags.get("name", ""), problem))
+            if "boundary" not in tags:
+                wanted[key] = (tags, members)
         ids = {member for _, members in wanted.values() for member in members}
         lines: dict[int, list[BaseGeometry]] = {}
         if ids:
@@ -305,7 +319,15 @@ def _open(path: str | Path) -> Any:
         raise InputError(f"{path}: no such file; give an .osm, .osm.gz, .osm.bz2 or .osm.pbf")
     try:
         return osmium.FileProcessor(str(path))
-    except RuntimeError as fault:
+    except _FAULTS as fault:
+        raise _unreadable(path, fault) from None
+
+
+def _header(path: str | Path) -> Any:
+    processor = _open(path)
+    try:
+        return processor.header  # only now is the file opened
+    except _FAULTS as fault:
         raise _unreadable(path, fault) from None
 
 
@@ -330,27 +352,35 @@ def _guarded(path: str | Path, processor: Any) -> Iterator[Any]:
     """Iterate so that only a fault of the reading itself becomes an error about the file."""
     try:
         iterator = iter(processor)
-    except RuntimeError as fault:
+    except _FAULTS as fault:
         raise _unreadable(path, fault) from None
     while True:
         try:
             item = next(iterator)
         except StopIteration:
             return
-        except RuntimeError as fault:
+        except _FAULTS as fault:
             raise _unreadable(path, fault) from None
         yield item
 
 
-def _unreadable(path: str | Path, fault: RuntimeError) -> InputError:
+def _unreadable(path: str | Path, fault: Exception) -> InputError:
     return InputError(
         f"{path}: not an OpenStreetMap file, or cut short ({str(fault).rstrip('.')});"
         " fetch it again, its name should end in .osm, .osm.gz, .osm.bz2 or .osm.pbf"
     )
 
 
+def _refuse_unplaced(path: str | Path, ways: int) -> None:
+    if ways:
+        raise InputError(
+            f"{path}: none of its {ways} streets has a place, because their nodes are missing or"
+            " stand behind them; put nodes first (osmium sort), or fetch it again whole"
+        )
+
+
 def _date(path: str | Path) -> str:
-    return str(_open(path).header.get("osmosis_replication_timestamp", ""))
+    return str(_header(path).get("osmosis_replication_timestamp", ""))
 
 
 def hash_file(path: str | Path) -> str:
