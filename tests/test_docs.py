@@ -10,7 +10,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def rows():
     text = (DOCS / "tables.md").read_text(encoding="utf-8")
-    return {cells[0]: cells[1:] for cells in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", text, re.M)}
+    return {
+        cells[0]: cells[1:] for cells in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", text, re.M)
+    }
 
 
 @pytest.mark.parametrize("name", TABLES)
