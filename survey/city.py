@@ -1,32 +1,35 @@
 """The whole job for one city, from its config to its workspace, map and tables."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from survey.config import CityConfig
+from survey.config import REACH_M, CityConfig
 from survey.coverage.audit import Audit, audit_coverage
 from survey.errors import ConfigError, OutputError, WorkspaceError
 from survey.frame.assembly import build_frame
 from survey.frame.frame import Frame
 from survey.outputs.exports import export_tables
 from survey.outputs.maps import save_map
-from survey.sampling.draw import Draw, draw_round
+from survey.sampling.draw import Draw, draw_round, hash_frame
 from survey.sampling.reach import measure_catchments, measure_reach
 from survey.sources.area import find_area
 from survey.sources.extract import OsmData, read_extract
+from survey.staging import publish_files, refuse_existing, stage_files
+from survey.tables import TABLES
 from survey.workspace import (
+    Report,
     Workspace,
     add_round,
+    find_stale,
     open_workspace,
     osm_tables,
     save_workspace,
     start_manifest,
 )
-
-Report = Callable[[str], None]
-"""Takes one line that says what goes on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,31 +72,33 @@ def run_city(
         harmed then.
     """
     home = Path(folder)
-    path = home / f"{config.stem}.gpkg"
-    earlier = _find_earlier(path, config, replace=replace)
+    workspace, page = f"{config.stem}.gpkg", f"{config.stem}.html"
+    earlier = _find_earlier(home, config, [workspace, page], replace=replace)
     osm = read_source(config, report)
-    report("building the frame")
-    frame = build_frame(osm, **config.layers, datum=config.datum)
-    content, reach = frame_tables(frame, report)
-    report("drawing")
-    draw = draw_round(frame, reach, config.design, round_id=config.round_id, seed=config.seed)
-    report("auditing coverage")
-    audit = audit_coverage(frame, rules=config.rules, min_share=config.min_share)
-    manifest = start_manifest(osm)
-    manifest["inputs"]["layers"] = frame.source.get("layers", {})
-    manifest["parameters"]["audit"] = {
-        "rules": list(config.rules),
-        "min_share": config.min_share,
-    }
-    rounds = add_round(earlier, draw, manifest)
-    report(f"writing {home}")
-    tables = content | rounds | audit.tables
-    files = export_tables(tables, home, replace=True)
-    map_path = save_map(
-        home / f"{config.stem}.html", frame, draw=draw, audit=audit, reach=reach, replace=True
-    )
-    save_workspace(path, osm_tables(osm) | tables, manifest, replace=True)
-    return CityResult(frame, draw, audit, path, map_path, files)
+    with stage_files(home) as stage:
+        report("building the frame")
+        frame = build_frame(osm, **config.layers, datum=config.datum)
+        content, reach = frame_tables(frame, report)
+        report("drawing")
+        draw = draw_round(frame, reach, config.design, round_id=config.round_id, seed=config.seed)
+        report("auditing coverage")
+        audit = audit_coverage(frame, rules=config.rules, min_share=config.min_share)
+        manifest = start_manifest(osm)
+        manifest["inputs"]["layers"] = frame.source.get("layers", {})
+        manifest["parameters"]["audit"] = {
+            "rules": list(config.rules),
+            "min_share": config.min_share,
+        }
+        rounds = add_round(earlier, draw, manifest)
+        find_stale(rounds["rounds"], draw.rounds["frame_hash"].iloc[0], report)
+        report(f"writing {home}")
+        made = content | rounds | audit.tables
+        save_map(stage / page, frame, draw=draw, audit=audit, reach=reach)
+        manifest["files"] = [page, *(path.name for path in export_tables(made, stage))]
+        save_workspace(stage / workspace, osm_tables(osm) | made, manifest)
+        # The workspace goes first: it names the others as files of this run.
+        paths = publish_files(stage, home, [workspace, *manifest["files"]])
+    return CityResult(frame, draw, audit, paths[0], paths[1], paths[2:])
 
 
 def read_source(config: CityConfig, report: Report) -> OsmData:
@@ -110,7 +115,8 @@ def read_source(config: CityConfig, report: Report) -> OsmData:
                 f"{config.workspace} holds its area already; leave out bbox, polygon, data_edge"
             )
         report(f"reading {config.workspace}")
-        return open_workspace(config.workspace).read_osm()
+        osm = open_workspace(config.workspace).read_osm()
+        return dataclasses.replace(osm, area=dataclasses.replace(osm.area, name=config.name))
     if config.extract is None:
         raise ConfigError(f"the config of {config.name!r} names no extract")
     area = find_area(
@@ -127,28 +133,86 @@ def read_source(config: CityConfig, report: Report) -> OsmData:
 def frame_tables(frame: Frame, report: Report) -> tuple[dict[str, Any], Any]:
     """Measure reach and catchments; return all tables of the frame by name, and the reach."""
     report("measuring reach")
-    reach = measure_reach(frame)
+    reach = measure_reach(frame, limit_m=REACH_M)
     report("drawing catchments")
     catchments = measure_catchments(frame)
     return frame.tables | {"reach": reach, "catchments": catchments}, reach
 
 
-def _find_earlier(path: Path, config: CityConfig, *, replace: bool) -> Workspace | None:
+def rebuild_frame(
+    workspace: Workspace,
+    layers: Mapping[str, Any],
+    *,
+    datum: str = "detect",
+    report: Report = print,
+) -> dict[str, Any]:
+    """Build the frame of a workspace from what was fetched into it, and store it there.
+
+    The audit of the earlier frame is dropped; rounds stay, as a record that can be verified.
+
+    Parameters
+    ----------
+    workspace
+        What `open_workspace` opened.
+    layers
+        Layer name to the city's own file, or ``None``.
+    datum
+        wgs84, gcj02, bd09 or detect: what the coordinates of `layers` are in.
+    report
+        Told what goes on, one line at a time.
+
+    Returns
+    -------
+    dict
+        The tables made, by name.
+
+    Raises
+    ------
+    SurveyError
+        If an input cannot be used or the workspace cannot be written; it is unharmed then.
+    """
+    osm = workspace.read_osm()
+    report("building the frame")
+    frame = build_frame(osm, datum=datum, **layers)
+    made, reach = frame_tables(frame, report)
+    manifest = workspace.manifest | {
+        "inputs": workspace.manifest["inputs"] | {"layers": frame.source.get("layers", {})},
+        "parameters": {
+            name: value
+            for name, value in workspace.manifest["parameters"].items()
+            if name != "audit"
+        },
+    }
+    kept = {name: workspace.read(name) for name in ("rounds", "draws") if name in workspace.names}
+    if kept:
+        find_stale(kept["rounds"], hash_frame(frame, reach), report)
+    if "audit" in workspace.names:
+        report("the audit of the earlier frame is dropped; run survey audit again")
+    report(f"writing {workspace.path}")
+    save_workspace(workspace.path, osm_tables(osm) | made | kept, manifest, replace=True)
+    return made
+
+
+def _find_earlier(
+    home: Path, config: CityConfig, names: list[str], *, replace: bool
+) -> Workspace | None:
     """Find what an earlier run for the same city left; refuse to write over anything else."""
-    ours = [path, path.with_suffix(".html")]
-    standing = [file for file in ours if file.exists()]
-    if not standing:
-        return None
-    try:
-        earlier = open_workspace(path)
-    except WorkspaceError:
+    names = [*names, *(f"{table}.csv" for table in TABLES)]
+    inputs = [config.extract, config.polygon, config.data_edge, *config.layers.values()]
+    given = {file.resolve() for file in inputs if file is not None}
+    for path in (home / name for name in names):
+        if path.resolve() in given:
+            raise OutputError(f"{path} is an input of this run; choose another folder with --out")
+    earlier = None
+    with suppress(WorkspaceError):
+        earlier = open_workspace(home / names[0])
+    if earlier is not None and earlier.manifest["name"] != config.name:
         earlier = None
-    if earlier is not None and earlier.manifest["name"] == config.name:
-        return earlier
-    if not replace:
-        names = ", ".join(str(file) for file in standing)
-        raise OutputError(
-            f"{names} exists and is not an earlier result for {config.name!r}; choose another"
-            " folder with --out, or pass --replace"
-        )
-    return None
+    ours = [] if earlier is None else [names[0], *earlier.manifest.get("files", [])]
+    refuse_existing(
+        [home / name for name in names if name not in ours],
+        replace=replace,
+        advice=f"it is not of an earlier run for {config.name!r}: choose another folder with"
+        " --out, or pass --replace",
+    )
+    return earlier

@@ -1,5 +1,6 @@
 """A city's config: the TOML file that `survey run` reads."""
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +8,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from survey.errors import ConfigError, InputError, SurveyError
+from survey.errors import ConfigError, DesignError, InputError, SurveyError
 from survey.sampling.design import Design
 
 LAYERS = ("points", "toilets", "alleys", "compounds", "subdistricts")
 """The city's own layers that a config may name."""
+
+REACH_M = 2_000
+"""How far distances are measured: streets are kept no farther beyond the area than this."""
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "source": ("extract", "workspace", "bbox", "polygon", "data_edge"),
@@ -98,6 +102,11 @@ def read_config(path: str | Path) -> CityConfig:
         sections[section] = data.get(section, {})
         if not isinstance(sections[section], dict):
             raise ConfigError(f"{file}: {section!r} must be a table [{section}]")
+        if section == "source" and "place" in sections[section]:
+            raise ConfigError(
+                f"{file}: [source] place is not read by this version, which reads extracts;"
+                ' download one (.osm.pbf) that holds the place, and give extract = "FILE" and bbox'
+            )
         _check_keys(file, section, sections[section], keys)
     if "source" not in data:
         raise ConfigError(f"{file}: the table [source] is missing; it names the extract")
@@ -124,6 +133,8 @@ def _as_config(
         for key in ("extract", "workspace", "polygon", "data_edge")
         if key in source
     }
+    design = Design.from_table(sections["design"], where="[design]")
+    check_radius(design)
     given = sections["round"].get("seed")
     min_share = sections["audit"].get("min_share")
     return CityConfig(
@@ -135,7 +146,7 @@ def _as_config(
         datum=reader.choice(
             "layers.datum", layers.get("datum", "detect"), ("wgs84", "gcj02", "bd09", "detect")
         ),
-        design=Design.from_table(sections["design"], where="[design]"),
+        design=design,
         round_id=reader.text("round.id", sections["round"].get("id", "demo")),
         seed=name if given is None else reader.text("round.seed", given),
         seed_given=given is not None,
@@ -164,13 +175,15 @@ class _Reader:
     file: Path
 
     def text(self, key: str, value: Any) -> str:
-        return self._checked(key, value, lambda x: isinstance(x, str) and x.strip() != "", "a text")
+        text: str = self._checked(key, value, _is_line, "a text in quotes, on one line")
+        return text
 
     def path(self, key: str, value: Any) -> Path:
         return self.file.parent / self.text(key, value)
 
     def choice(self, key: str, value: Any, allowed: tuple[str, ...]) -> str:
-        return self._checked(key, value, lambda x: x in allowed, " or ".join(allowed))
+        chosen: str = self._checked(key, value, lambda x: x in allowed, " or ".join(allowed))
+        return chosen
 
     def numbers(self, key: str, value: Any, count: int) -> tuple[float, ...]:
         wanted = f"a list of {count} numbers"
@@ -178,17 +191,19 @@ class _Reader:
         return tuple(self._checked(key, item, _is_number, wanted) for item in value)
 
     def share(self, key: str, value: Any) -> float:
-        return self._checked(key, value, lambda x: _is_number(x) and 0 <= x <= 1, "from 0 to 1")
+        wanted = "a number from 0 to 1"
+        share: float = self._checked(key, value, lambda x: _is_number(x) and 0 <= x <= 1, wanted)
+        return share
 
     def rules(self, value: Any) -> tuple[str, ...]:
         from survey.coverage.rules import read_rules
 
         known = list(read_rules())
-        wanted = f"a list of some of {', '.join(known)}"
+        wanted = f"a list of some of {', '.join(known)}, each once"
         self._checked("audit.rules", value, lambda x: isinstance(x, list) and x != [], wanted)
-        return tuple(
-            self._checked("audit.rules", item, lambda x: x in known, wanted) for item in value
-        )
+        for item in value:
+            self._checked("audit.rules", item, lambda x: x in known and value.count(x) == 1, wanted)
+        return tuple(value)
 
     def _checked(self, key: str, value: Any, test: Callable[[Any], bool], wanted: str) -> Any:
         if not test(value):
@@ -197,4 +212,25 @@ class _Reader:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_line(value: Any) -> bool:
+    # Control characters would make another line of a name or a seed.
+    return isinstance(value, str) and value.strip() != "" and min(value) >= " "
+
+
+def check_radius(design: Design) -> None:
+    """Check that no radius of a design goes beyond the distances that are measured.
+
+    Raises
+    ------
+    DesignError
+        If one does: units beyond would be left out without a word.
+    """
+    greatest = design.within_m[1] if design.fixed_m is None else design.fixed_m
+    if greatest > REACH_M:
+        raise DesignError(
+            f"the radius goes to {greatest:g} m, but distances are measured to {REACH_M} m;"
+            f" give a radius of {REACH_M} m at most"
+        )

@@ -4,9 +4,7 @@ import json
 import platform
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,15 +19,19 @@ import shapely
 
 from survey import tables
 from survey.coverage.audit import Audit
-from survey.errors import OutputError, WorkspaceError
+from survey.errors import TableError, WorkspaceError
 from survey.frame.frame import Frame
 from survey.frame.streets import Streets
-from survey.sampling.draw import Draw, Verdict, load_draw, verify_round
+from survey.sampling.draw import Draw, Verdict, hash_frame, load_draw, verify_round
 from survey.sources.area import Area
 from survey.sources.extract import OsmData
+from survey.staging import guard_writing, publish_files, refuse_existing, stage_files
 
 NOTICE = "Contains data © OpenStreetMap contributors, available under the ODbL 1.0"
 """The notice that goes with everything made from OpenStreetMap."""
+
+Report = Callable[[str], None]
+"""Takes one line that says what goes on."""
 
 _RAW = {"osm_streets": "streets", "osm_features": "features", "osm_problems": "problems"}
 _LIBRARIES = ("survey", "geopandas", "shapely", "pyproj", "osmium", "scipy", "numpy", "pandas")
@@ -62,29 +64,29 @@ class Workspace:
         WorkspaceError
             If the workspace does not hold it; the message names the verb that makes it.
         TableError
-            If what it holds breaks the contract.
-        """
-        table = self.read_raw(name)
-        return tables.check(name, table) if name in tables.TABLES else table
-
-    def read_raw(self, name: str) -> Any:
-        """Read one table as it stands, without checking it.
-
-        Raises
-        ------
-        WorkspaceError
-            If the workspace does not hold it; the message names the verb that makes it.
+            If it cannot be read, breaks the contract, or is in another CRS than the workspace.
         """
         if name not in self.names:
             raise WorkspaceError(
                 f"{self.path} holds no table {name!r} yet; run {_maker(name)} on it first"
             )
-        table = pyogrio.read_dataframe(self.path, layer=name)
-        spec = tables.TABLES.get(name)
-        for column, kind in (spec.columns if spec else {}).items():
-            if kind == "text" and column in table:
-                table[column] = table[column].astype("str")
+        try:
+            table = pyogrio.read_dataframe(self.path, layer=name)
+            spec = tables.TABLES.get(name)
+            for column, kind in (spec.columns if spec else {}).items():
+                if kind == "text" and column in table:
+                    table[column] = table[column].astype("str")
+            if spec is not None:
+                self._check(name, table)
+        except (TableError, RuntimeError, shapely.errors.ShapelyError) as fault:
+            raise TableError(f"{self.path}: {fault}; {_maker(name)} makes it anew") from None
         return table
+
+    def _check(self, name: str, table: Any) -> None:
+        tables.check(name, table)
+        crs = self.manifest["crs"]
+        if isinstance(table, gpd.GeoDataFrame) and table.crs != crs:
+            raise TableError(f"table {name!r} is in {table.crs.name!r}, the workspace in {crs}")
 
     def read_all(self) -> dict[str, Any]:
         """Read every table of the data contract that it holds, in the contract's order."""
@@ -138,19 +140,25 @@ def open_workspace(path: str | Path) -> Workspace:
         If the file is missing, is no workspace, or was made by another version of the contract.
     """
     file = Path(path)
-    if not file.is_file():
-        raise WorkspaceError(f"{file}: no such workspace; make it with survey fetch or survey run")
+    try:
+        with file.open("rb"):
+            pass
+    except OSError as fault:
+        raise WorkspaceError(
+            f"{file}: {fault.strerror}; give a workspace that survey fetch or survey run made"
+        ) from None
     try:
         names = {str(name) for name in pyogrio.list_layers(file)[:, 0]}
         text = pyogrio.read_dataframe(file, layer="manifest")["json"].iloc[0]
         manifest = json.loads(text)
-    except (RuntimeError, ValueError, KeyError, IndexError):
+        contract = manifest["contract"]
+    except (RuntimeError, ValueError, LookupError, TypeError):
         raise WorkspaceError(
             f"{file} is no workspace of survey, or is damaged; make it with survey fetch or run"
         ) from None
-    if manifest.get("contract") != tables.CONTRACT:
+    if contract != tables.CONTRACT:
         raise WorkspaceError(
-            f"{file} was made by version {manifest.get('contract')} of the data contract, this"
+            f"{file} was made by version {contract} of the data contract, this"
             f" is version {tables.CONTRACT}; make the workspace anew with survey fetch or run"
         )
     return Workspace(file, manifest, frozenset(names - {"manifest"}))
@@ -167,8 +175,6 @@ def start_manifest(osm: OsmData) -> dict[str, Any]:
         "inputs": {"osm": dict(osm.source)},
         "parameters": {},
         "seeds": {},
-        "versions": {name: version(name) for name in _LIBRARIES}
-        | {"python": platform.python_version(), "proj": pyproj.proj_version_str},
         "notice": NOTICE,
     }
 
@@ -218,8 +224,7 @@ def save_workspace(
         If a table breaks the contract.
     """
     file = Path(path)
-    if file.exists() and not replace:
-        raise OutputError(f"{file} exists; pass replace=True (--replace) to overwrite it")
+    refuse_existing([file], replace=replace)
     return _write(file, content, manifest, keep=False)
 
 
@@ -244,18 +249,19 @@ def _write(
     for name, table in content.items():
         if name in tables.TABLES:
             tables.check(name, table)
-    text = json.dumps(manifest, ensure_ascii=False, sort_keys=True)
-    with _guard(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{file.stem}-", dir=file.parent) as folder:
-            new = Path(folder) / file.name
+    versions = {name: version(name) for name in _LIBRARIES}
+    versions |= {"python": platform.python_version(), "proj": pyproj.proj_version_str}
+    text = json.dumps({**manifest, "versions": versions}, ensure_ascii=False, sort_keys=True)
+    with stage_files(file.parent) as folder:
+        with guard_writing(file):
+            new = folder / file.name
             if keep:
                 shutil.copyfile(file, new)
             for name, table in content.items():
                 _write_layer(new, name, table)
             _write_layer(new, "manifest", pd.DataFrame({"json": [text]}))
             _settle(new)
-            new.replace(file)
+        publish_files(folder, file.parent, [file.name])
     return open_workspace(file)
 
 
@@ -283,18 +289,6 @@ def _settle(file: Path) -> None:
     database.close()
 
 
-@contextmanager
-def _guard(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError, sqlite3.Error) as fault:
-        reason = getattr(fault, "strerror", None) or str(fault)
-        raise OutputError(
-            f"{file} cannot be written: {reason}; check the folder, its rights and free space."
-            " What stood there is unharmed"
-        ) from fault
-
-
 def _maker(name: str) -> str:
     if name in _RAW:
         return "survey fetch"
@@ -320,29 +314,54 @@ def verify_rounds(
     Returns
     -------
     list of Verdict
-        One per round; a table that breaks the contract refuses every round.
+        One per round, by id; a table that breaks the contract refuses every round.
 
     Raises
     ------
     WorkspaceError
         If the workspace has no rounds, or none of that id.
     """
-    rounds, draws = (workspace.read_raw(name) for name in ("rounds", "draws"))
-    chosen = sorted(rounds["round_id"]) if round_id is None else [round_id]
-    if not chosen:
+    try:
+        rounds, draws = workspace.read("rounds"), workspace.read("draws")
+    except TableError as fault:
+        return [Verdict(accepted=False, reason=str(fault), round_id=round_id or "*")]
+    known = sorted({*rounds["round_id"], *draws["round_id"]})
+    if not known:
         raise WorkspaceError(f"{workspace.path} holds no round yet; run survey draw on it first")
-    frame = SimpleNamespace(
-        **{name: workspace.read_raw(name) for name in ("points", "alleys", "compounds")}
-    )
-    reach = workspace.read_raw("reach")
+    chosen = known if round_id is None else [round_id]
+    try:
+        reach = workspace.read("reach")
+        parts = {name: workspace.read(name) for name in ("points", "alleys", "compounds")}
+    except TableError as fault:
+        return [Verdict(accepted=False, reason=str(fault), round_id=one) for one in chosen]
+    frame = SimpleNamespace(**parts)
+    lost = "draws has rows of this round, which is not in rounds"
     return [
         verify_round(frame, reach, load_draw(rounds, draws, one), commitment=commitment)
+        if one in set(rounds["round_id"]) or one not in known
+        else Verdict(accepted=False, reason=lost, round_id=one)
         for one in chosen
     ]
 
 
-def save_workspace_map(workspace: Workspace, path: str | Path, *, replace: bool = False) -> Path:
+def find_stale(rounds: pd.DataFrame, frame_hash: str, report: Report) -> list[str]:
+    """List the rounds that were drawn on another frame, and tell `report`."""
+    stale = sorted(rounds.loc[rounds["frame_hash"] != frame_hash, "round_id"])
+    if stale:
+        report(f"drawn on another frame, so survey verify refuses them: {', '.join(stale)}")
+    return stale
+
+
+def save_workspace_map(
+    workspace: Workspace,
+    path: str | Path,
+    *,
+    replace: bool = False,
+    report: Report = print,
+) -> Path:
     """Write the map of everything that a workspace holds.
+
+    Rounds that were drawn on another frame are left out, and `report` is told.
 
     Raises
     ------
@@ -353,11 +372,17 @@ def save_workspace_map(workspace: Workspace, path: str | Path, *, replace: bool 
     """
     from survey.outputs.maps import save_map  # folium takes a second to import
 
+    refuse_existing([Path(path)], replace=replace)
+    frame, reach = workspace.read_frame(), workspace.read("reach")
     parts: dict[str, Any] = {}
-    if "rounds" in workspace.names and len(rounds := workspace.read("rounds")):
-        parts["draw"] = Draw(rounds, workspace.read("draws"))
+    if "rounds" in workspace.names:
+        rounds, draws = workspace.read("rounds"), workspace.read("draws")
+        stale = find_stale(rounds, hash_frame(frame, reach), report)
+        kept = rounds[~rounds["round_id"].isin(stale)]
+        if len(kept):
+            parts["draw"] = Draw(kept, draws[draws["round_id"].isin(kept["round_id"])])
     if "audit" in workspace.names:
         names = ("audit", "covered", "gaps", "shares")
         parts["audit"] = Audit(*(workspace.read(name) for name in names))
-    reach = workspace.read("reach") if "reach" in workspace.names else None
-    return save_map(path, workspace.read_frame(), **parts, reach=reach, replace=replace)
+    report(f"drawing {path}")
+    return save_map(path, frame, **parts, reach=reach, replace=replace)

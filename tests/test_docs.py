@@ -11,7 +11,8 @@ DOCS = Path(__file__).parents[1] / "docs"
 def rows():
     text = (DOCS / "tables.md").read_text(encoding="utf-8")
     return {
-        cells[0]: cells[1:] for cells in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", text, re.M)
+        cells[0]: cells[1:]
+        for cells in re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", text, re.MULTILINE)
     }
 
 

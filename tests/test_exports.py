@@ -15,7 +15,7 @@ from shapely.geometry import LineString, MultiLineString, MultiPolygon, Point, P
 
 from survey.errors import OutputError, TableError
 from survey.outputs.exports import export_tables, label_points, write_files
-from tests.paper_town import CRS, HOSTILE, make_reach, make_town
+from paper_town import CRS, HOSTILE, make_reach, make_town
 
 
 def town_tables():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from survey.errors import OutputError
 from survey.outputs import offline
 from survey.outputs.maps import save_map
-from tests.paper_town import make_town
+from paper_town import make_town
 
 
 def test_folium_stays_as_it_was(tmp_path):

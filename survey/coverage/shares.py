@@ -61,7 +61,7 @@ def measure_shares(
             part = _by_shape(lines, covered, discs)
         ids = frame.points["point_id"].to_numpy()
         parts.append(part.assign(scope="point", id=ids, within_m=float(radius)))
-    table = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     some = table["checked_m"] > 0
     share = np.minimum(table["covered_m"].where(some) / table["checked_m"].where(some), 1)
     table = table.assign(rule_id=rule.rule_id, share=share)

@@ -123,13 +123,13 @@ def _at_crossings(
     outlines = shapely.boundary(shapes[areas])
     lines = streets.edges.geometry.array[edges]
     owner, line = shapely.STRtree(lines).query(outlines, predicate="intersects")
-    parts, pair = shapely.get_parts(
-        shapely.intersection(outlines[owner], lines[line]), return_index=True
-    )
-    shared = shapely.get_dimensions(parts) == 1
-    ends = [shapely.get_point(parts[shared], at) for at in (0, -1)]
-    place = np.concatenate([parts[~shared], *ends])
-    pair = np.r_[pair[~shared], pair[shared], pair[shared]]
+    met = shapely.intersection(outlines[owner], lines[line])
+    spots, of_spot = shapely.get_parts(met, return_index=True)
+    lone = shapely.get_dimensions(spots) == 0
+    # A shared stretch comes segment by segment; its corners are no doors.
+    stretches, of_stretch = shapely.get_parts(shapely.line_merge(met), return_index=True)
+    place = np.concatenate([spots[lone], *(shapely.get_point(stretches, at) for at in (0, -1))])
+    pair = np.r_[of_spot[lone], of_stretch, of_stretch]
     return _Found(areas[owner[pair]], edges[line[pair]], place, np.zeros(len(pair)), "crossing")
 
 

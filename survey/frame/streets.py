@@ -134,7 +134,9 @@ def build_streets(osm: OsmData) -> Streets:
     is_end = np.r_[True, way[1:] != way[:-1]] | np.r_[way[1:] != way[:-1], True]
     codes, names = pd.factorize(node)
     cut = is_end | (np.bincount(codes) > 1)[codes]
-    cut |= pd.Series(node).str.startswith("cut/").to_numpy()
+    # The boundary may also be crossed at a vertex of the way, and touched without crossing.
+    inside = _inside((places[:-1] + places[1:]) / 2, osm.area.shape)
+    cut[1:-1] |= inside[1:] != inside[:-1]
 
     first = np.flatnonzero(cut[:-1] & (way[1:] == way[:-1]))
     stops = np.flatnonzero(cut)
@@ -161,7 +163,7 @@ def build_streets(osm: OsmData) -> Streets:
                 "way_id": way_id,
                 "alley_id": np.full(len(first), None),
                 "length_m": tables.round_mm(shapely.length(lines)),
-                "inside": _inside(lines, osm.area.shape),
+                "inside": inside[first],
                 "geometry": lines,
                 **{str(name): edges[name] for name in edges},
             },
@@ -250,9 +252,11 @@ def _crossings(start: Floats, end: Floats, boundary: BaseGeometry) -> list[Float
     segment = shapely.LineString([start, end])
     met = shapely.get_coordinates(shapely.intersection(segment, boundary))
     along = np.hypot(*(met - start).T) if len(met) else np.empty(0)
-    inner = (along > 0.001) & (along < segment.length - 0.001)
-    order = np.argsort(along[inner], kind="stable")
-    return list(met[inner][order])
+    order = np.argsort(along, kind="stable")
+    met, along = met[order], along[order]
+    # What is met twice, at a corner of a boundary that runs along, is one place.
+    inner = (np.diff(along, prepend=0) > 0.001) & (along < segment.length - 0.001)
+    return list(met[inner])
 
 
 def _lines(places: Floats, first: Ints, last: Ints) -> npt.NDArray[Any]:
@@ -264,10 +268,11 @@ def _lines(places: Floats, first: Ints, last: Ints) -> npt.NDArray[Any]:
     )
 
 
-def _inside(lines: npt.NDArray[Any], shape: BaseGeometry) -> npt.NDArray[np.bool_]:
+def _inside(places: Floats, shape: BaseGeometry) -> npt.NDArray[np.bool_]:
+    # A street that runs along the boundary is inside as a whole, whatever the last digits say.
+    shape = shape.buffer(0.001)
     shapely.prepare(shape)
-    middles = shapely.line_interpolate_point(lines, 0.5, normalized=True)
-    return np.asarray(shapely.intersects(shape, middles))
+    return np.asarray(shapely.intersects_xy(shape, places))
 
 
 def to_networkx(streets: Streets) -> "nx.MultiDiGraph[Any]":
@@ -276,19 +281,25 @@ def to_networkx(streets: Streets) -> "nx.MultiDiGraph[Any]":
     Returns
     -------
     networkx.MultiDiGraph
-        Nodes with ``x``, ``y``; each edge both ways with ``osmid``, ``length`` (metres),
-        ``name``, ``highway``, ``geometry``, ``reversed`` and all columns of `edges`; the CRS in
-        ``graph["crs"]``.
+        Nodes are whole numbers, because osmnx takes no others: 5 for ``node/5``, below 0 for a
+        cut; with ``x``, ``y`` and ``node_id``. Each edge both ways with ``osmid``, ``length``
+        (metres), ``name``, ``highway``, ``geometry``, ``reversed`` and all columns of `edges`;
+        the CRS in ``graph["crs"]``.
     """
     graph = nx.MultiDiGraph(crs=streets.edges.crs)
-    for node, place in zip(streets.nodes["node_id"], streets.nodes.geometry, strict=True):
-        graph.add_node(node, x=place.x, y=place.y)
+    number = {}
+    for row, (name, place) in enumerate(
+        zip(streets.nodes["node_id"], streets.nodes.geometry, strict=True)
+    ):
+        digits = name.removeprefix("node/")
+        number[name] = int(digits) if digits.isdecimal() else -1 - row
+        graph.add_node(number[name], x=place.x, y=place.y, node_id=name)
     for row in streets.edges.to_dict("records"):
         facts = {name: value for name, value in row.items() if not _is_missing(value)}
         facts |= {"osmid": row["way_id"], "length": row["length_m"]}
-        line = row["geometry"]
-        graph.add_edge(row["u"], row["v"], **facts, reversed=False)
-        graph.add_edge(row["v"], row["u"], **(facts | {"geometry": line.reverse()}), reversed=True)
+        u, v, back = number[row["u"]], number[row["v"]], row["geometry"].reverse()
+        graph.add_edge(u, v, **facts, reversed=False)
+        graph.add_edge(v, u, **(facts | {"geometry": back}), reversed=True)
     return graph
 
 
@@ -306,25 +317,30 @@ def from_networkx(graph: "nx.MultiDiGraph[Any]") -> Streets:
     Raises
     ------
     TableError
-        If the graph's CRS is not in metres, or a node has no place.
+        If the graph has no edges, a node has no place, or its CRS is missing or not in metres.
     """
-    places = {str(node): shapely.Point(at["x"], at["y"]) for node, at in graph.nodes(data=True)}
-    seen: set[Any] = set()
-    rows = []
-    for u, v, facts in graph.edges(data=True):
-        line = facts.get("geometry") or shapely.LineString([places[str(u)], places[str(v)]])
+    lost = [node for node, at in graph.nodes(data=True) if "x" not in at or "y" not in at]
+    if lost or not graph.number_of_edges():
+        fault = f"{len(lost)} nodes without x and y, e.g. {lost[:3]}" if lost else "no edges"
+        raise TableError(f"the graph has {fault}; give a projected graph as osmnx makes them")
+    name = {node: at.get("node_id", f"node/{node}") for node, at in graph.nodes(data=True)}
+    places = {name[node]: shapely.Point(at["x"], at["y"]) for node, at in graph.nodes(data=True)}
+    rows = {}
+    for tail, head, facts in graph.edges(data=True):
+        u, v = name[tail], name[head]
+        line = facts.get("geometry") or shapely.LineString([places[u], places[v]])
+        if facts.get("reversed") is True and "edge_id" in facts:
+            u, v, line = v, u, line.reverse()
         # A line and its reverse are the same street.
         shape = min(shapely.to_wkb(line), shapely.to_wkb(line.reverse()))
-        same = (min(str(u), str(v)), max(str(u), str(v)), facts.get("edge_id"), shape)
-        if same in seen or (facts.get("reversed") is True and "edge_id" in facts):
-            continue
-        seen.add(same)
-        rows.append(_edge_row(str(u), str(v), line, facts))
-    edges = pd.DataFrame(rows)
+        same = (*sorted([u, v]), str(facts.get("edge_id")), shape)
+        if same not in rows:
+            rows[same] = _edge_row(u, v, line, facts)
+    edges = pd.DataFrame(list(rows.values()))
     unnamed = edges["edge_id"].isna()
     number = edges.groupby("way_id").cumcount().astype("str")
     edges.loc[unnamed, "edge_id"] = edges["way_id"] + ":" + number
-    crs = graph.graph["crs"]
+    crs = graph.graph.get("crs")
     nodes = {"node_id": list(places), "geometry": list(places.values())}
     return Streets(
         tables.make("nodes", nodes, crs=crs),
@@ -337,15 +353,17 @@ def _edge_row(u: str, v: str, line: BaseGeometry, facts: Mapping[str, Any]) -> d
         key: str(value[0] if isinstance(value, list) else value) for key, value in facts.items()
     }
     derived = describe_way({"highway": "road"} | tags)
+    # Only `to_networkx` gives an edge these columns; elsewhere they are tags, or lists of them.
+    own = facts if isinstance(facts.get("edge_id"), str) else {}
     osmid = tags.get("osmid", "0")
     return {
-        "edge_id": facts.get("edge_id"),
+        "edge_id": own.get("edge_id"),
         "u": u,
         "v": v,
         "way_id": osmid if osmid.startswith("way/") else f"way/{osmid}",
-        "alley_id": facts.get("alley_id"),
-        "length_m": tables.round_mm(facts.get("length_m", line.length)),
-        "inside": facts.get("inside", True),
+        "alley_id": own.get("alley_id"),
+        "length_m": tables.round_mm(own.get("length_m", line.length)),
+        "inside": own.get("inside", True),
         "geometry": line,
-        **{name: facts.get(name, value) for name, value in derived.items()},
+        **{name: own.get(name, value) for name, value in derived.items()},
     }

@@ -344,7 +344,7 @@ def _offices(frame: Any, table: Any) -> Texts:
     """Name the subdistrict of each row, or give its id where it has no name."""
     offices = frame.subdistricts.set_index("subdistrict_id")["name"]
     ids = table["subdistrict_id"]
-    return _texts(ids.map(offices).fillna(ids))
+    return _texts(ids.map(offices).astype("str").fillna(ids))
 
 
 def _point_names(frame: Any) -> dict[str, str]:
