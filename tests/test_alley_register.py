@@ -4,7 +4,7 @@ import shapely
 
 from survey.errors import LayerError
 from survey.frame.alleys import merge_alleys
-from tests.drawn import alleys_of, box, by_way, check_units, line
+from drawn import alleys_of, box, by_way, check_units, line
 
 HOME = {"highway": "residential"}
 

@@ -16,7 +16,7 @@ from survey.frame.streets import build_streets
 from survey.frame.tags import parse_features
 from survey.sources.area import find_area
 from survey.sources.extract import read_extract
-from tests.drawn import alleys_of, box, by_way, check_units, draw, draw_compounds, line
+from drawn import alleys_of, box, by_way, check_units, draw, draw_compounds, line
 
 HOME = {"highway": "residential"}
 STREET = {"highway": "secondary", "name": "中山路"}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from survey.frame.blocks import cut_polygons, find_blocks, link_near, name_by_streets
-from tests.drawn import draw, line
+from drawn import draw, line
 
 
 def street(name):

@@ -3,7 +3,7 @@ import shapely
 
 from survey.errors import LayerError
 from survey.frame.compounds import merge_compounds
-from tests.drawn import box, check_units, compounds_of, line
+from drawn import box, check_units, compounds_of, line
 
 HOME = {"landuse": "residential"}
 FLATS = {"building": "apartments"}

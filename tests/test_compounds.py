@@ -11,7 +11,7 @@ from survey.frame.streets import build_streets
 from survey.frame.tags import parse_features
 from survey.sources.area import find_area
 from survey.sources.extract import read_extract
-from tests.drawn import box, check_units, compounds_of, line
+from drawn import box, check_units, compounds_of, line
 
 HOME = {"landuse": "residential"}
 FLATS = {"building": "apartments"}

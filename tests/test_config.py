@@ -208,10 +208,12 @@ def test_the_example_shows_every_key():
     path = DATA / "monaco.toml"
     text = path.read_text(encoding="utf-8")
     assert read_config(path).name == "Monaco"
-    sections = dict(zip(*[iter(re.split(r"^\[(\w+)\]", text, flags=re.M)[1:])] * 2, strict=True))
+    sections = dict(
+        zip(*[iter(re.split(r"^\[(\w+)\]", text, flags=re.MULTILINE)[1:])] * 2, strict=True)
+    )
     assert list(sections) == list(_KEYS)
     for section, keys in _KEYS.items():
-        shown = re.findall(r"^(?:# )?(\w+) = ", sections[section], re.M)
+        shown = re.findall(r"^(?:# )?(\w+) = ", sections[section], re.MULTILINE)
         assert sorted(shown) == sorted(keys)
 
 
@@ -222,7 +224,7 @@ def test_the_example_documents_the_defaults():
     for key in ("datum", "design", "rules", "min_share"):
         assert config[key] == default[key]
     text = (DATA / "monaco.toml").read_text(encoding="utf-8")
-    switched = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.M)
+    switched = re.sub(r"^# (\w+ = )", r"\1", text, flags=re.MULTILINE)
     assert tomllib.loads(switched)["design"]["points"] == {"school": 3}
 
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapely.geometry import LineString, Point, box
+from shapely.geometry import Point, box
 
 from survey.sampling.reach import measure_catchments, measure_reach, reached_stretches
 from tests.sketch import draw_frame
@@ -58,7 +59,7 @@ def test_distance_is_from_the_boundary_not_the_centre():
 
 
 def test_limit_is_inclusive():
-    """A unit at exactly the limit is there, on foot and by crow; a millimetre less and it is not."""
+    """A unit at exactly the limit is there, on foot and by crow; beyond it there is none."""
     frame = main_street(points={"school": Point(100, 0)}, compounds={})
     assert reach_of(frame, 700)["school", "alley/1"] == (700.0, 700.0)
     assert reach_of(frame, 699.999) == {}
@@ -182,7 +183,7 @@ def graph_with_doors(frame):
         stops = sorted({int(mm[row]) for row in here})
         names = {stop: (key, stop) for stop in stops}
         chain = [(0, edge["u"]), *((stop, names[stop]) for stop in stops), (length, edge["v"])]
-        for (low, u), (high, v) in zip(chain, chain[1:], strict=False):
+        for (low, u), (high, v) in pairwise(chain):
             graph.add_edge(u, v, weight=high - low, edge=key)
         node_of |= {row: names[int(mm[row])] for row in here}
     return graph, node_of
@@ -421,19 +422,20 @@ def test_catchments_contain_what_is_reached(town, catchments):
             street = shapely.union_all(stretches)
             assert street.difference(shape.buffer(0.01)).length == 0
             assert shape.difference(street.buffer(31.1)).area == 0
-            assert street.buffer(27).difference(shape).area < 0.03 * shape.area
+            strips = [line.buffer(26, cap_style="flat", quad_segs=2) for line in stretches]
+            assert shapely.union_all(strips).difference(shape).area < 0.001 * shape.area
 
 
 def test_catchments_grow_with_the_radius(catchments):
-    """The smaller catchment lies in the larger one, on foot and by crow."""
-    for metric in ("network", "euclid"):
+    """The smaller catchment lies in the larger one, but for outer corners at junctions on foot."""
+    for metric, share in (("network", 0.015), ("euclid", 0)):
         for point in "abcd":
             small, middle, large = (
                 catchment(catchments, point, metric, radius) for radius in (200, 500, 900)
             )
             assert small.area < middle.area < large.area
-            assert small.difference(middle.buffer(1.1)).area < 1
-            assert middle.difference(large.buffer(1.1)).area < 1
+            assert small.difference(middle).area <= share * small.area
+            assert middle.difference(large).area <= share * middle.area
 
 
 def test_catchments_do_not_depend_on_other_points(town, catchments):
@@ -460,4 +462,3 @@ def test_catchments_keep_the_contract(catchments):
     assert keys == sorted(set(keys))
     assert len(keys) == 4 * 2 * 3
     assert catchments.is_valid.all()
-    assert LineString([(30, 60), (60, 60)]).length == 30

@@ -125,6 +125,9 @@ def _find_units(
             alleys, alley_of_edge, registers["alleys"], streets, area
         )
         parts.append(notes)
+        # A lane inside a compound is a street once the city lists it.
+        listed = alley_of_edge.notna() & streets.edges["walkable"]
+        streets = streets.with_edges(public=streets.edges["public"] | listed)
     streets = streets.with_edges(alley_id=alley_of_edge.astype("str"))
     return streets, {"alleys": alleys, "compounds": compounds}, parts
 

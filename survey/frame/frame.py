@@ -92,8 +92,9 @@ class Frame:
         )
 
     def supply(self) -> gpd.GeoDataFrame:
-        """Select the toilets that the public may use now."""
-        return self.toilets[self.toilets["status"].isin(SUPPLY)].reset_index(drop=True)
+        """Select the toilets that the public may use now, by id: of equally near ones the first."""
+        supply = self.toilets[self.toilets["status"].isin(SUPPLY)]
+        return supply.sort_values("toilet_id").reset_index(drop=True)
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -5,7 +5,7 @@ on the order of rows, and a distance re-derived elsewhere is the same number.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -87,7 +87,7 @@ class Sources:
     count: int
     number: Ints
     node: Ints
-    start_mm: Ints
+    start_mm: Ints | Floats
 
 
 def cut_streets(streets: Streets, edge: Ints, offset_mm: Ints) -> Network:
@@ -149,16 +149,21 @@ def search_nearest(network: Network, sources: Sources) -> tuple[Floats, Ints]:
     distance_mm
         Way to the nearest source, infinite where none is reached, shape (nodes,).
     source
-        Number of that source, -1 where none is reached.
+        Number of that source, -1 where none is reached; the lowest where several are as near.
     """
     if not len(sources.node):
         return np.full(network.size, np.inf), np.full(network.size, -1)
-    graph, starts = _with_sources(network.arcs, sources)
-    distance, _, nearest = dijkstra(
-        graph, directed=True, indices=starts, min_only=True, return_predecessors=True
-    )
-    nearest = nearest[: network.size].astype(np.int64)
-    return distance[: network.size], np.where(nearest < 0, -1, nearest - network.size)
+    # A source's number rides along as a fraction of a millimetre: of equally near sources the
+    # first then wins whatever the order of rows, and double precision keeps both parts exact.
+    fraction = 0.5 ** sources.count.bit_length()
+    numbered = replace(sources, start_mm=sources.start_mm + sources.number * fraction)
+    graph, starts = _with_sources(network.arcs, numbered)
+    tagged = dijkstra(graph, directed=True, indices=starts, min_only=True)[: network.size]
+    reached = np.isfinite(tagged)
+    distance = np.floor(tagged)
+    source = np.full(network.size, -1)
+    source[reached] = (tagged[reached] - distance[reached]) / fraction
+    return distance, source
 
 
 def search_within(

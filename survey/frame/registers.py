@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import geopandas as gpd
 import numpy as np
@@ -15,7 +15,7 @@ from survey.sources.datum import Reference, settle_datum
 from survey.sources.extract import hash_file
 from survey.sources.layers import read_layer
 
-Register = gpd.GeoDataFrame | str | Path
+Register: TypeAlias = gpd.GeoDataFrame | str | Path
 """A layer as `read_layer` gives it, or the file that it is in."""
 
 

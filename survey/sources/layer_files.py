@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import re
 import tempfile
 import warnings
 import zipfile
@@ -175,7 +176,15 @@ def _read_delimited(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
     except pd.errors.ParserError as fault:
-        raise InputError(f"{path} cannot be read as a table: {_first_line(fault)}") from fault
+        ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(fault))
+        why = _first_line(fault)
+        if ragged is not None:
+            width, row, cells = ragged.groups()
+            why = f"row {row} has {cells} cells, the first row {width}"
+        raise InputError(
+            f"{path} cannot be read as a table: {why}; put text that holds a {delimiter!r} or a"
+            " quotation mark in quotation marks"
+        ) from fault
 
 
 def _read_xlsx(path: Path) -> pd.DataFrame:
@@ -183,7 +192,9 @@ def _read_xlsx(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             # openpyxl warns of the drop-down lists and styles that it does not keep
             warnings.simplefilter("ignore", UserWarning)
-            return pd.read_excel(path, header=None, dtype=object, engine="openpyxl")
+            return pd.read_excel(
+                path, header=None, dtype=object, na_filter=False, engine="openpyxl"
+            )
     except _BROKEN as fault:
         raise InputError(f"{path} cannot be read as an Excel file: {_first_line(fault)}") from fault
 
@@ -234,7 +245,7 @@ def _read_zip(path: Path) -> Rows:
 def _read_shapefile(path: Path) -> Rows:
     # As Latin-1, every byte of the attribute file arrives as it is, to be decoded here: a missing
     # .cpg and names that were cut within a character defeat the usual way.
-    frame = pyogrio.read_dataframe(path, encoding="latin-1")
+    frame = pyogrio.read_dataframe(path, encoding="ISO-8859-1")
     rows = _as_rows(frame)
     texts = [*rows.cells.columns, *rows.cells.to_numpy().ravel()]
     encodings = ["utf-8", "gb18030"]
