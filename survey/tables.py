@@ -211,13 +211,15 @@ def make(name: str, columns: Mapping[str, Any], *, crs: Any = None) -> Any:
         If the columns break the contract; every fault is listed.
     """
     spec = TABLES[name]
-    data = {column: _cast(columns[column], kind) for column, kind in spec.columns.items()}
-    if spec.geometry is None:
-        table = pd.DataFrame(data)
-    else:
-        shapes = gpd.GeoSeries(np.asarray(columns["geometry"], dtype=object), crs=crs)
-        table = gpd.GeoDataFrame(data, geometry=shapes, crs=crs)
-    return check(name, table)
+    types = {column: kind for column, kind in spec.columns.items() if column in columns}
+    data = {column: _cast(columns[column], kind) for column, kind in types.items()}
+    if spec.geometry is not None and "geometry" in columns:
+        data["geometry"] = gpd.GeoSeries(np.asarray(columns["geometry"], dtype=object), crs=crs)
+    rows = {column: len(cells) for column, cells in data.items()}
+    if len(set(rows.values())) > 1:
+        raise TableError(f"table {name!r} has columns of unlike length: {rows}")
+    table = pd.DataFrame(data)
+    return check(name, gpd.GeoDataFrame(table, crs=crs) if "geometry" in data else table)
 
 
 def empty(name: str, *, crs: Any = None) -> Any:
@@ -226,8 +228,20 @@ def empty(name: str, *, crs: Any = None) -> Any:
 
 
 def _cast(values: Any, kind: str) -> "pd.Series[Any]":
-    series = pd.Series(values, dtype=object if len(values) == 0 else None)
-    return series.reset_index(drop=True).astype(_DTYPES[kind])
+    series = pd.Series(values, dtype=object if len(values) == 0 else None).reset_index(drop=True)
+    try:
+        # What a cast would bend in silence is left as it is, and `check` names it.
+        return series.astype(_DTYPES[kind]) if _fits(series, kind) else series
+    except (TypeError, ValueError):
+        return series
+
+
+def _fits(series: "pd.Series[Any]", kind: str) -> bool:
+    if kind == "text":
+        return series.dtype != object or bool(series.map(pd.api.types.is_scalar).all())
+    if kind == "flag":
+        return bool(series.isin([True, False]).all())
+    return kind == "number" or bool((series.astype("float64") % 1 == 0).all())
 
 
 def check(name: str, table: Any) -> Any:
@@ -239,11 +253,14 @@ def check(name: str, table: Any) -> Any:
         If it does not: the message lists every fault found, with an example row of each.
     """
     spec = TABLES[name]
-    faults = [f"column {column!r} is missing" for column in spec.columns if column not in table]
-    for column, kind in spec.columns.items():
-        if column in table:
-            faults += _column_faults(table[column], kind, spec)
-    if not faults or all(column in table for column in spec.key):
+    found = {
+        column: _column_faults(table[column], kind, spec)
+        if column in table
+        else [f"column {column!r} is missing"]
+        for column, kind in spec.columns.items()
+    }
+    faults = [fault for column in found for fault in found[column]]
+    if not any(found[column] for column in spec.key):
         faults += _key_faults(table, spec.key)
     if spec.geometry is not None:
         faults += _geometry_faults(table, spec.geometry)
@@ -256,7 +273,7 @@ def _column_faults(column: "pd.Series[Any]", kind: str, spec: TableSpec) -> list
     name = str(column.name)
     faults = []
     good = {
-        "text": pd.api.types.is_string_dtype(column.dtype) or column.isna().all(),
+        "text": pd.api.types.infer_dtype(column) == "string" or column.isna().all(),
         "number": pd.api.types.is_float_dtype(column.dtype),
         "whole": pd.api.types.is_integer_dtype(column.dtype),
         "flag": pd.api.types.is_bool_dtype(column.dtype),

@@ -146,7 +146,7 @@ def _join(intervals: pd.DataFrame, same: list[str]) -> pd.DataFrame:
 
 
 def _columns(frame: Frame, rule: Rule, rows: pd.DataFrame) -> dict[str, Any]:
-    """The columns that covered stretches and gaps have in common."""
+    """Make the columns that covered stretches and gaps have in common."""
     edge = rows["edge"].to_numpy(dtype=np.int64)
     supply = frame.supply()["toilet_id"].to_numpy()
     toilet = rows["toilet"].to_numpy(dtype=np.int64)

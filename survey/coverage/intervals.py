@@ -1,6 +1,8 @@
 """Intervals of street by their nearest toilet, exact on edges, along streets and by crow."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +53,7 @@ def measure_by_walk(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
     back_in_reach = np.where(joined, np.clip(length - (limit - b), turn, length), length)
     stops = [np.zeros_like(length), in_reach, turn, back_in_reach, length]
     parts = []
-    for number, (left, right) in enumerate(zip(stops[:-1], stops[1:], strict=True)):
+    for number, (left, right) in enumerate(pairwise(stops)):
         rising = number < 2
         parts.append(
             pd.DataFrame(
@@ -92,7 +94,7 @@ def measure_by_crow(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
     leave = np.where(meets, np.clip(-pieces.m / 2 + root, pieces.start, pieces.end), pieces.end)
     stops = [pieces.start, enter, leave, pieces.end]
     parts = []
-    for number, (left, right) in enumerate(zip(stops[:-1], stops[1:], strict=True)):
+    for number, (left, right) in enumerate(pairwise(stops)):
         near, far = (
             np.sqrt(np.maximum(at**2 + pieces.m * at + pieces.c, 0)) * 1000 for at in (left, right)
         )
@@ -195,9 +197,7 @@ def _read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> _Segments:
     )
 
 
-def _candidates(
-    segments: _Segments, supply: npt.NDArray[object]
-) -> tuple[Ints, Ints, Floats, Floats]:
+def _candidates(segments: _Segments, supply: npt.NDArray[Any]) -> tuple[Ints, Ints, Floats, Floats]:
     """Pair each segment with every toilet that can be nearest somewhere on it."""
     middle = segments.start + segments.direction * segments.length[:, None] / 2
     middles = shapely.points(middle)

@@ -84,7 +84,8 @@ def _lengths_within(lines: Any, shapes: Any) -> Floats:
     length = shapely.length(lines[line])
     cut = ~shapely.covers(shapes[shape], lines[line])
     length[cut] = shapely.length(shapely.intersection(lines[line[cut]], shapes[shape[cut]]))
-    return np.bincount(shape, weights=length, minlength=len(shapes))
+    totals = np.bincount(shape, weights=length, minlength=len(shapes))
+    return np.asarray(totals, dtype=np.float64)
 
 
 def _by_walk(

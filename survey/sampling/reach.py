@@ -85,8 +85,8 @@ def _pairs_by_network(
         unit, node, access = _alley_nodes(frame, units)
     else:
         doors = frame.sources("compound", units["compound_id"])
-        unit, node, access = doors.number, doors.node, doors.start_mm
-    by = np.lexsort((access, unit))
+        unit, node, access = doors.number, doors.node, doors.start_mm.astype(np.int64)
+    by = np.argsort(unit, kind="stable")
     unit, node, access = unit[by], node[by], access[by]
     parts = [pd.DataFrame({"point": [], "unit": [], "network_m": []}, dtype="float64")]
     sources = frame.sources("point", frame.points["point_id"])

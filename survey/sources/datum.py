@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyproj
 import shapely
-from scipy import special
+from scipy import spatial, special
 
 from survey.errors import DatumError
 from survey.sources.datum_offsets import DATUMS, Floats, check_name, convert_datum, in_box
@@ -137,16 +137,15 @@ def detect_datum(
     }
     project = pyproj.Transformer.from_crs("EPSG:4326", reference.crs, always_xy=True)
     shifts = _draw_shifts(rng)
-    around = {
-        "street": _segments(reference.streets),
-        "building": reference.buildings,
-        "like": reference.alike,
-    }
-    trees = {name: shapely.STRtree(others) for name, others in around.items()}
+    trees = _Trees(
+        spatial.KDTree(shapely.get_coordinates(shapely.segmentize(reference.streets, 5.0))),
+        shapely.STRtree(reference.buildings),
+        shapely.STRtree(reference.alike),
+    )
     signs, described = {}, {}
     for datum, truth in truths.items():
-        points = shapely.points(np.column_stack(project.transform(*truth)) + shifts)
-        signs[datum], described[datum] = _look(points, trees, offstreet=offstreet)
+        places = np.column_stack(project.transform(*truth)) + shifts
+        signs[datum], described[datum] = _look(places, trees, offstreet=offstreet)
     scores = pd.DataFrame.from_dict(described, orient="index")
     if _coincide(truths, reference, project):
         return DatumFit("wgs84", scores, np.nan)
@@ -176,34 +175,36 @@ def _draw_shifts(rng: np.random.Generator) -> Floats:
     return np.concatenate([np.zeros((1, 2)), shift, -shift])[:, None, :]
 
 
-def _segments(streets: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Cut streets into straight pieces, among which the nearest is found several times sooner."""
-    coords, street = shapely.get_coordinates(shapely.get_parts(streets), return_index=True)
-    joined = street[1:] == street[:-1]
-    pieces = np.stack([coords[:-1][joined], coords[1:][joined]], axis=1)
-    return np.asarray(shapely.linestrings(pieces), dtype=object)
+@dataclass(frozen=True, eq=False)
+class _Trees:
+    """The surroundings, to be searched; streets as positions every 5 m, the fastest by far."""
+
+    streets: spatial.KDTree
+    buildings: shapely.STRtree
+    alike: shapely.STRtree
 
 
 def _look(
-    points: npt.NDArray[np.object_], trees: dict[str, shapely.STRtree], *, offstreet: bool
+    places: Floats, trees: _Trees, *, offstreet: bool
 ) -> tuple[dict[str, tuple[float, Floats]], dict[str, float]]:
     """Return each sign's score and its closeness by row, and what stands in the table."""
-    street_m, _ = _nearest(points, trees["street"])
-    seen = street_m <= _DATA_REACH_M
+    street_m = np.asarray(trees.streets.query(places, distance_upper_bound=_DATA_REACH_M)[0])
+    seen = np.isfinite(street_m)
+    points = shapely.points(places)
     here = seen[0]
     signs = {"street": np.exp(-street_m / 15)}
     told = {"rows": float(here.sum()), "street_m": np.nan, "in_building": np.nan}
     told |= {"near_like": np.nan, "score": np.nan}
     if here.any():
         told["street_m"] = float(np.median(street_m[0, here]))
-    if len(trees["building"]):
-        beyond_m = _building_m(points, trees["building"])
+    if len(trees.buildings):
+        beyond_m = _building_m(points, trees.buildings)
         told["in_building"] = _mean(beyond_m[0, here] < 0)
         if offstreet:
             signs["building"] = (20 - beyond_m) / 40
             signs["both"] = signs["street"] + signs["building"]
-    if len(trees["like"]):
-        like_m, _ = _nearest(points, trees["like"], within_m=500.0)
+    if len(trees.alike):
+        like_m, _ = _nearest(points, trees.alike, within_m=500.0)
         told["near_like"] = _mean(like_m[0, here] <= _LIKE_NEAR_M)
         signs["like"] = -np.log(15 + np.minimum(like_m, 500))
     masked = {name: np.where(seen, sign, np.nan) for name, sign in signs.items()}
@@ -218,7 +219,7 @@ def _mean(rows: npt.NDArray[np.bool_]) -> float:
 
 
 def _nearest(
-    points: npt.NDArray[np.object_], tree: shapely.STRtree, *, within_m: float | None = None
+    points: npt.NDArray[np.object_], tree: shapely.STRtree, *, within_m: float
 ) -> tuple[Floats, npt.NDArray[np.intp]]:
     """Return the distance to the nearest geometry (infinite beyond `within_m`), and which it is."""
     distance_m = np.full(points.size, np.inf)

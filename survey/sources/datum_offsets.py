@@ -64,12 +64,15 @@ def convert_datum(
     found[:, np.isnan(found).any(axis=0)] = np.nan
     near = in_box(found, margin=0.1)  # the offsets are below 0.02 degrees
     given = found[:, near]
+    moved = given
     if start <= end:
-        moved = _offset(given, steps)
+        for step in steps:
+            moved = step(moved)
         inside = in_box(given)
     else:
-        moved = _invert(given, steps)
-        inside = in_box(moved)
+        for step in reversed(steps):
+            moved = _invert(moved, step)
+        inside = in_box(moved, margin=1e-10)  # 10 um, for positions that started on the border
     found[:, near] = np.where(inside, moved, given)
     return found[0], found[1]
 
@@ -81,17 +84,11 @@ def in_box(lonlat: Floats, *, margin: float = 0.0) -> npt.NDArray[np.bool_]:
     return np.asarray(in_lon & (lat >= 0.8293 - margin) & (lat <= 55.8271 + margin))
 
 
-def _offset(lonlat: Floats, steps: tuple[Callable[[Floats], Floats], ...]) -> Floats:
-    for step in steps:
-        lonlat = step(lonlat)
-    return lonlat
-
-
-def _invert(lonlat: Floats, steps: tuple[Callable[[Floats], Floats], ...]) -> Floats:
-    """Undo `steps` by fixed-point iteration; their offsets vary by at most 3 % of a distance."""
+def _invert(lonlat: Floats, step: Callable[[Floats], Floats]) -> Floats:
+    """Undo one offset by fixed-point iteration: it varies by at most 3 % of a distance."""
     found = lonlat.copy()
     for _ in range(20):
-        error = lonlat - _offset(found, steps)
+        error = lonlat - step(found)
         found += error
         if np.abs(error).max(initial=0) < 1e-12:
             break

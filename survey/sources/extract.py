@@ -315,7 +315,11 @@ def _hull(streets: gpd.GeoDataFrame, within: BaseGeometry) -> BaseGeometry:
 
 
 def _open(path: str | Path) -> Any:
-    if not Path(path).is_file():
+    try:
+        found = Path(path).is_file()
+    except OSError as fault:  # such as a folder that may not be entered
+        raise InputError(f"{path}: {fault.strerror}; check its name and its folder") from None
+    if not found:
         raise InputError(f"{path}: no such file; give an .osm, .osm.gz, .osm.bz2 or .osm.pbf")
     try:
         return osmium.FileProcessor(str(path))

@@ -132,7 +132,11 @@ def read_vector(path: Path) -> Rows:
 
 
 def _check_file(path: Path, suffixes: tuple[str, ...]) -> None:
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as fault:  # such as a folder that may not be entered
+        raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
+    if not found:
         raise InputError(f"{path} does not exist or is not a file; check the path")
     if path.suffix.lower() == ".xls":
         raise InputError(f"{path} is in the old Excel format; save it as .xlsx and pass that")

@@ -1,0 +1,466 @@
+import json
+import os
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from survey.errors import DatumError
+from survey.sources.area import find_area
+from survey.sources.datum import (
+    DATUMS,
+    Reference,
+    convert_datum,
+    detect_datum,
+    settle_datum,
+)
+from survey.sources.extract import read_extract
+
+CRS = pyproj.CRS.from_epsg(32650)
+CORNER = np.array([668_000.0, 3_546_000.0])
+NONE = np.array([], dtype=object)
+PAIRS = [("wgs84", "gcj02"), ("wgs84", "bd09"), ("gcj02", "bd09")]
+WEST, SOUTH, EAST, NORTH = 72.004, 0.8293, 137.8347, 55.8271
+CORE = {"nanjing": (118.764, 32.035, 118.797, 32.053), "nanshan": (113.923, 22.537, 113.968, 22.56)}
+LONS, LATS = st.floats(-180, 180), st.floats(-80, 80)
+IN_BOX = st.tuples(st.floats(WEST, EAST), st.floats(SOUTH, NORTH))
+
+
+def metres(one, other):
+    """Measure between positions close to each other; the answer is never below the truth."""
+    lon, lat = (np.asarray(a) - np.asarray(b) for a, b in zip(one, other, strict=True))
+    return np.hypot(lon, lat) * 111_700
+
+
+# --- converting
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "found"),
+    [
+        ("wgs84", "gcj02", (116.41024449916938, 39.91640428150164)),
+        ("gcj02", "bd09", (116.41036949371029, 39.92133699351021)),
+        ("wgs84", "bd09", (116.41662724378733, 39.922699552216216)),
+    ],
+)
+def test_values_that_others_have_published_are_met(source, target, found):
+    """The middle of Beijing lands where the converters in public use put it, to a micrometre."""
+    assert metres(convert_datum(116.404, 39.915, source=source, target=target), found) < 1e-6
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_a_million_positions_come_back_to_a_micrometre(source, target):
+    """A round trip from anywhere in the box ends far below a millimetre from its start."""
+    rng = np.random.default_rng(1)
+    start = rng.uniform(WEST, EAST, 1_000_000), rng.uniform(SOUTH, NORTH, 1_000_000)
+    there = convert_datum(*start, source=source, target=target)
+    back = convert_datum(*there, source=target, target=source)
+    assert metres(start, back).max() < 1e-6
+    assert np.median(metres(start, there)) > 300
+
+
+@given(IN_BOX, st.sampled_from(PAIRS))
+def test_every_position_in_the_box_comes_back(position, pair):
+    """A round trip returns to its start, on the very border of the box too."""
+    source, target = pair
+    there = convert_datum(*position, source=source, target=target)
+    assert metres(position, convert_datum(*there, source=target, target=source)) < 1e-6
+
+
+def test_the_root_in_the_formula_does_no_harm():
+    """Around 105 degrees east, where its slope is infinite, a round trip still closes."""
+    lon = 105 + np.linspace(-1e-8, 1e-8, 1001)
+    there = convert_datum(lon, 30.0, source="wgs84", target="bd09")
+    back = convert_datum(*there, source="bd09", target="wgs84")
+    assert metres((lon, 30.0), back).max() < 1e-6
+
+
+@given(st.floats(73, 137), st.floats(2, 55))
+def test_two_steps_are_as_good_as_one(lon, lat):
+    """From WGS-84 to BD-09 by way of GCJ-02 is the same as straight on, there and back."""
+    straight = convert_datum(lon, lat, source="wgs84", target="bd09")
+    step = convert_datum(lon, lat, source="wgs84", target="gcj02")
+    assert metres(straight, convert_datum(*step, source="gcj02", target="bd09")) < 1e-6
+    back = convert_datum(*straight, source="bd09", target="gcj02")
+    assert metres(step, back) < 1e-6
+
+
+@given(LONS, LATS, st.sampled_from(DATUMS), st.sampled_from(DATUMS))
+def test_far_from_china_nothing_moves(lon, lat, source, target):
+    """Beyond the box by more than the offset, all three datums are the same numbers."""
+    if WEST - 0.03 < lon < EAST + 0.03 and SOUTH - 0.03 < lat < NORTH + 0.03:
+        lon -= 180 if lon > 0 else -180
+        lat = -abs(lat) - 1
+    found = convert_datum(lon, lat, source=source, target=target)
+    assert found == (lon, lat)
+
+
+@given(
+    st.floats(-0.05, 0.05),
+    st.floats(0, 1),
+    st.sampled_from("WSEN"),
+    st.sampled_from(PAIRS),
+)
+def test_numbers_at_the_border_are_read_once_and_for_all(off, along, side, pair):
+    """Numbers near the border are undone by their offset or left alone, never something between."""
+    source, target = pair
+    lon, lat = WEST + along * (EAST - WEST), SOUTH + along * (NORTH - SOUTH)
+    lon, lat = {
+        "W": (WEST + off, lat),
+        "E": (EAST + off, lat),
+        "S": (lon, SOUTH + off),
+        "N": (lon, NORTH + off),
+    }[side]
+    found = convert_datum(lon, lat, source=target, target=source)
+    again = convert_datum(*found, source=source, target=target)
+    assert metres(again, (lon, lat)) < 1e-6 or found == (lon, lat)
+
+
+def test_the_box_is_asked_in_the_datum_that_is_offset():
+    """Just inside the eastern border a position moves out of the box and is brought back."""
+    lon, lat = convert_datum(137.834, 40.0, source="wgs84", target="gcj02")
+    assert lon > EAST
+    assert convert_datum(137.835, 40.0, source="wgs84", target="gcj02") == (137.835, 40.0)
+    back = convert_datum(lon, lat, source="gcj02", target="wgs84")
+    assert metres(back, (137.834, 40.0)) < 1e-6
+
+
+def test_a_position_without_a_number_stays_without():
+    """NaN in either coordinate is NaN in both, and the rows beside it are converted."""
+    lon, lat = convert_datum(
+        [118.78, np.nan, 118.78], [32.04, 32.04, np.nan], source="wgs84", target="gcj02"
+    )
+    assert np.isnan(lon).tolist() == np.isnan(lat).tolist() == [False, True, True]
+    assert lon[0] == convert_datum(118.78, 32.04, source="wgs84", target="gcj02")[0]
+
+
+@pytest.mark.parametrize(("source", "target"), [*PAIRS, ("wgs84", "wgs84"), ("bd09", "wgs84")])
+def test_shapes_are_kept_and_arguments_are_not_touched(source, target):
+    """Arrays that broadcast give new arrays of their common shape, empty ones an empty one."""
+    lon, lat = np.array([[118.0], [119.0]]), np.array([31.0, 32.0, 33.0])
+    kept = lon.copy(), lat.copy()
+    found = convert_datum(lon, lat, source=source, target=target)
+    assert found[0].shape == found[1].shape == (2, 3)
+    found[0][:] = 0
+    assert (lon == kept[0]).all()
+    assert (lat == kept[1]).all()
+    assert convert_datum([], [], source=source, target=target)[0].shape == (0,)
+
+
+@pytest.mark.parametrize("names", [("wgs84", "GCJ02"), ("cgcs2000", "bd09")])
+def test_an_unknown_datum_is_refused(names):
+    """The message names the datum and those that are known."""
+    with pytest.raises(DatumError, match="is unknown; known are wgs84, gcj02, bd09"):
+        convert_datum(118, 32, source=names[0], target=names[1])
+
+
+# --- detecting, in a drawn town
+
+
+@pytest.fixture(scope="module")
+def town():
+    """Draw 3 km by 3 km of crooked streets with houses along them, at Nanjing."""
+    rng = np.random.default_rng(7)
+    streets, houses = [], []
+    for first in np.cumsum(rng.uniform(60, 220, 21)):
+        for upright in (True, False):
+            along = np.arange(0, 3001, 150.0)
+            across = first + np.cumsum(rng.uniform(-25, 25, len(along)))
+            line = np.column_stack([across, along] if upright else [along, across])
+            streets.append(shapely.LineString(line + CORNER))
+            for x, y in line[1:] + rng.uniform(12, 20, (len(along) - 1, 2)):
+                if rng.random() < 0.5:
+                    houses.append(shapely.box(x, y, x + 30, y + 15))
+    houses = shapely.transform(np.array(houses), lambda xy: xy + CORNER)
+    return Reference(np.array(streets), houses, NONE, CRS)
+
+
+def move(places, rng):
+    """Move places by 10 to 20 m in any direction."""
+    angle = rng.uniform(0, 2 * np.pi, len(places))
+    return places + rng.uniform(10, 20, (len(places), 1)) * np.column_stack(
+        [np.cos(angle), np.sin(angle)]
+    )
+
+
+def pick(reference, rows, seed, *, middle=True):
+    """Pick places on streets, moved; those of the middle stay in the town under any datum."""
+    rng = np.random.default_rng(seed)
+    lines = rng.choice(reference.streets, 20 * rows)
+    places = shapely.get_coordinates(
+        shapely.line_interpolate_point(lines, rng.uniform(0, 1, len(lines)), normalized=True)
+    )
+    west, south, east, north = shapely.total_bounds(reference.streets)
+    if middle:
+        x, y = places.T
+        places = places[(x > west + 500) & (x < east - 500) & (y > south + 300) & (y < north - 300)]
+    return move(places[:rows], rng)
+
+
+def say(places, datum, crs=CRS):
+    """Write places down as longitude and latitude in a datum."""
+    lon, lat = pyproj.Transformer.from_crs(crs, 4326, always_xy=True).transform(*places.T)
+    return convert_datum(lon, lat, source="wgs84", target=datum)
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+@pytest.mark.parametrize("seed", range(3))
+def test_positions_beside_streets_tell_their_datum(town, datum, seed):
+    """Fifty positions within 20 m of a street are enough, whichever datum they are written in."""
+    fit = detect_datum(*say(pick(town, 50, seed), datum), town)
+    assert fit.answer == datum
+    assert fit.scores["score"].idxmax() == datum
+    assert fit.scores.loc[datum, "street_m"] < 20
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+def test_positions_in_houses_tell_their_datum(town, datum):
+    """Positions at houses count for as much as positions beside streets."""
+    rng = np.random.default_rng(3)
+    houses = rng.choice(town.buildings, 60, replace=False)
+    lonlat = say(move(shapely.get_coordinates(shapely.centroid(houses)), rng), datum)
+    fit = detect_datum(*lonlat, town)
+    assert fit.answer == datum
+    assert fit.scores["in_building"].idxmax() == datum
+    assert detect_datum(*lonlat, town, offstreet=False).scores["score"].max() < (
+        fit.scores["score"].max()
+    )
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+def test_like_features_tell_the_datum_of_positions_that_streets_cannot(town, datum):
+    """Positions far from any sign but their own kind are told by that alone."""
+    rng = np.random.default_rng(4)
+    places = rng.uniform([669_000, 3_547_000], [670_000, 3_548_000], (20, 2))
+    alike = shapely.points(places[:12])
+    lonlat = say(move(places, rng), datum)
+    assert detect_datum(*lonlat, town).answer is None
+    fit = detect_datum(*lonlat, Reference(town.streets, town.buildings, alike, CRS))
+    assert fit.answer == datum
+    assert fit.scores.loc[datum, "near_like"] >= 12 / 20
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+@pytest.mark.parametrize("rows", [0, 1, 5, 9])
+def test_few_positions_tell_nothing(town, datum, rows):
+    """Below ten rows there is no answer, however well they fit."""
+    assert detect_datum(*say(pick(town, rows, 0), datum), town).answer is None
+
+
+def test_the_same_few_positions_again_and_again_tell_nothing(town):
+    """Five positions written ten times each are five."""
+    lon, lat = say(pick(town, 5, 0), "gcj02")
+    fit = detect_datum(np.tile(lon, 10), np.tile(lat, 10), town)
+    assert fit.answer is None
+    assert (fit.scores["rows"] <= 5).all()
+
+
+def test_positions_anywhere_hardly_ever_tell_anything(town):
+    """Positions strewn at random get no answer in at least 95 % of cases, as the test promises."""
+    rng = np.random.default_rng(5)
+    answers = [
+        detect_datum(
+            *say(rng.uniform([668_800, 3_546_800], [670_200, 3_548_200], (30, 2)), "wgs84"),
+            town,
+            seed=seed,
+        ).answer
+        for seed in range(20)
+    ]
+    assert sum(answer is not None for answer in answers) <= 3  # P(more) < 2 % at 5 % each
+
+
+def test_rows_beyond_the_data_are_left_out(town):
+    """Rows more than 250 m from any street do not count, and alone they tell nothing."""
+    near, far = pick(town, 40, 1), np.array([[640_000.0, 3_546_000.0]]) + np.arange(60)[:, None]
+    fit = detect_datum(*say(np.concatenate([near, far]), "bd09"), town)
+    assert fit.answer == "bd09"
+    assert fit.scores.loc["bd09", "rows"] == 40
+    gone = detect_datum(*say(far, "bd09"), town)
+    assert gone.answer is None
+    assert "no row within 250 m of a street" in str(gone)
+
+
+def test_an_answer_depends_on_neither_order_nor_missing_rows(town):
+    """The rows may come in any order, with rows without coordinates among them."""
+    lon, lat = say(pick(town, 50, 2), "gcj02")
+    fit = detect_datum(lon, lat, town)
+    turned = detect_datum(np.append(lon[::-1], np.nan), np.append(lat[::-1], 32.0), town)
+    assert turned.scores.equals(fit.scores)
+    assert turned.doubt == fit.doubt
+
+
+def test_more_than_four_hundred_rows_are_judged_by_four_hundred(town):
+    """A long file costs no more than a sample of it."""
+    fit = detect_datum(*say(pick(town, 900, 3, middle=False), "wgs84"), town)
+    assert fit.answer == "wgs84"
+    assert fit.scores.loc["wgs84", "rows"] == 400
+
+
+def test_outside_china_the_datums_are_one():
+    """Where no datum moves anything, rows are WGS-84 without any evidence."""
+    monaco = Reference(
+        np.array([shapely.LineString([(372_000, 4_843_000), (374_000, 4_845_000)])]),
+        NONE,
+        NONE,
+        pyproj.CRS.from_epsg(32632),
+    )
+    assert detect_datum([7.42] * 3, [43.73, 43.74, 43.75], monaco).answer == "wgs84"
+    assert detect_datum([118.78], [32.04], monaco).answer == "wgs84"
+
+
+def test_no_reference_tells_nothing():
+    """Without a street there is nothing to compare with."""
+    fit = detect_datum([118.78] * 20, np.linspace(32, 33, 20), Reference(NONE, NONE, NONE, CRS))
+    assert fit.answer is None
+    assert fit.scores["rows"].sum() == 0
+
+
+def test_a_fit_shows_the_three_datums_in_one_line(town):
+    """The line names each datum with its rows, distance to a street, shares and score."""
+    line = str(detect_datum(*say(pick(town, 50, 0), "bd09"), town))
+    assert "\n" not in line
+    assert [part.split(":")[0] for part in line.split("; ")] == list(DATUMS)
+    assert "bd09: 50 rows, 7 m from a street, 4% in buildings, score " in line
+    assert line.count("in buildings, score") == 3
+
+
+# --- settling
+
+
+def layer_of(places, datum, **columns):
+    lon, lat = say(places, datum)
+    return gpd.GeoDataFrame(columns, geometry=shapely.points(lon, lat), crs="EPSG:4326")
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+@pytest.mark.parametrize("said", ["stated", "detect"])
+def test_a_settled_layer_lies_where_it_is(town, datum, said):
+    """Stated or detected, the datum is taken out; rows, columns and the argument stay."""
+    places = pick(town, 50, 6)
+    layer = layer_of(places, datum, id=[f"t{n}" for n in range(50)]).iloc[::-1]
+    before = layer.copy()
+    word = datum if said == "stated" else "detect"
+    settled = settle_datum(layer, datum=word, reference=town, name="toilets.csv")
+    assert settled.crs == layer.crs
+    assert (settled["id"] == before["id"]).all()
+    assert (settled.index == before.index).all()
+    assert layer.geometry.geom_equals(before.geometry).all()
+    off = settled.to_crs(CRS).distance(
+        gpd.GeoSeries(shapely.points(places[::-1]), before.index, CRS)
+    )
+    assert off.max() < 0.001
+
+
+def test_a_datum_that_is_plainly_wrong_is_refused(town):
+    """A stated datum that fifty rows contradict is an error that shows the three fits."""
+    layer = layer_of(pick(town, 50, 6), "gcj02")
+    with pytest.raises(DatumError) as caught:
+        settle_datum(layer, datum="wgs84", reference=town, name="toilets.csv")
+    message = str(caught.value)
+    assert message.startswith("toilets.csv: said to be wgs84, but its 50 rows fit gcj02 (wgs84: ")
+    assert message.endswith("pass --datum gcj02")
+    assert "bd09: " in message
+    assert "\n" not in message
+
+
+def test_a_datum_that_cannot_be_told_must_be_stated(town):
+    """Five rows cannot be detected; stated, any datum is believed."""
+    layer = layer_of(pick(town, 5, 6), "gcj02")
+    with pytest.raises(DatumError) as caught:
+        settle_datum(layer, datum="detect", reference=town, name="toilets.csv")
+    message = str(caught.value)
+    assert message.startswith("toilets.csv: cannot tell the datum of its 5 rows (wgs84: ")
+    assert message.endswith("pass --datum wgs84|gcj02|bd09")
+    assert "\n" not in message
+    for datum in DATUMS:
+        assert len(settle_datum(layer, datum=datum, reference=town, name="toilets.csv")) == 5
+
+
+def test_an_unknown_word_for_the_datum_is_refused(town):
+    """The message lists the words that are known."""
+    with pytest.raises(DatumError, match="'auto' is unknown; known are wgs84, gcj02, bd09, detect"):
+        settle_datum(layer_of(pick(town, 5, 6), "gcj02"), datum="auto", reference=town, name="x")
+
+
+def test_every_vertex_of_every_type_is_moved(town):
+    """Lines and areas are brought to WGS-84 vertex by vertex."""
+    lon, lat = say(pick(town, 4, 6), "bd09")
+    vertices = np.column_stack([lon, lat])
+    shapes = [
+        shapely.LineString(vertices),
+        shapely.MultiLineString([vertices[:2], vertices[2:]]),
+        shapely.convex_hull(shapely.multipoints(vertices)),
+    ]
+    layer = gpd.GeoDataFrame(geometry=shapes, crs="EPSG:4326")
+    settled = settle_datum(layer, datum="bd09", reference=town, name="x")
+    assert settled.geom_type.tolist() == ["LineString", "MultiLineString", "Polygon"]
+    for shape, given_shape in zip(settled.geometry, shapes, strict=True):
+        expected = convert_datum(
+            *shapely.get_coordinates(given_shape).T, source="bd09", target="wgs84"
+        )
+        assert metres(shapely.get_coordinates(shape).T, expected).max() < 1e-6
+
+
+def test_lines_are_told_by_streets_alone(town):
+    """Alleys drawn as lines lie on streets, and houses near them prove nothing."""
+    lines = [
+        shapely.LineString(np.column_stack(say(shapely.get_coordinates(street)[4:16], "gcj02")))
+        for street in town.streets
+    ]
+    layer = gpd.GeoDataFrame(geometry=lines, crs="EPSG:4326")
+    settled = settle_datum(layer, datum="detect", reference=town, name="alleys.shp").to_crs(CRS)
+    assert settled.distance(gpd.GeoSeries(town.streets, crs=CRS)).max() < 0.001
+
+
+# --- detecting, in real cities
+
+
+@pytest.fixture(scope="module")
+def cities():
+    """Read what stands in Nanjing and Nanshan: streets, buildings and places of business."""
+    if "SURVEY_TEST_DATA" not in os.environ:
+        pytest.skip("SURVEY_TEST_DATA is unset: the extracts of Nanjing and Nanshan are not here")
+    found = {}
+    for city, box in CORE.items():
+        path = Path(os.environ["SURVEY_TEST_DATA"], f"{city}.osm.pbf")
+        osm = read_extract(path, find_area(extract=path, bbox=box))
+        tags = osm.features["tags"].map(json.loads)
+        flat = osm.features.geom_type == "MultiPolygon"
+        houses = osm.features.geometry[flat & tags.map(lambda one: "building" in one)]
+        trade = tags.map(lambda one: "amenity" in one or "shop" in one)
+        nodes = osm.features.geometry[~flat & trade & osm.features.intersects(osm.area.shape)]
+        reference = Reference(
+            np.asarray(osm.streets.geometry.array), np.asarray(houses.array), NONE, osm.area.crs
+        )
+        found[city] = reference, shapely.get_coordinates(nodes)
+    return found
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+@pytest.mark.parametrize("city", CORE)
+def test_fifty_places_of_business_tell_their_datum(cities, city, datum):
+    """Fifty true positions moved by 10 to 20 m give the right answer nearly always, never wrong."""
+    reference, places = cities[city]
+    rng = np.random.default_rng(11)
+    answers = []
+    for _ in range(4):
+        some = move(rng.choice(places, 50, replace=False), rng)
+        answers.append(detect_datum(*say(some, datum, reference.crs), reference).answer)
+    assert set(answers) <= {datum, None}
+    assert answers.count(datum) >= 3
+
+
+@pytest.mark.parametrize("datum", DATUMS)
+@pytest.mark.parametrize("city", CORE)
+def test_five_places_of_business_never_tell_a_wrong_datum(cities, city, datum):
+    """Five positions get no answer rather than a wrong one."""
+    reference, places = cities[city]
+    rng = np.random.default_rng(12)
+    for _ in range(10):
+        some = move(rng.choice(places, 5, replace=False), rng)
+        assert detect_datum(*say(some, datum, reference.crs), reference).answer is None

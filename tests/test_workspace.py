@@ -1,0 +1,505 @@
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from survey import tables, workspace
+from survey.errors import OutputError, TableError, WorkspaceError
+from survey.staging import publish_files, refuse_existing, stage_files
+from survey.workspace import open_workspace, save_workspace, update_workspace, verify_rounds
+from tests.commands import edit, run_survey, write_config, write_town
+
+
+def digest_files(folder):
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def town_config(folder, *, extract, more=""):
+    return write_config(folder / "town.toml", f"extract = '{extract}'", more)
+
+
+# ---------------------------------------------------------------- what a run writes
+
+
+def test_the_same_inputs_give_the_same_manifest_and_tables(town_run, tmp_path):
+    """A second run elsewhere writes the same manifest, and every table row by row."""
+    config = shutil.copy(town_run.config, tmp_path)
+    shutil.copy(town_run.config.with_name("town.osm"), tmp_path)
+    assert run_survey("run", config, "--out", tmp_path / "again").code == 0
+    one, other = (
+        open_workspace(path / "town.gpkg") for path in (town_run.folder, tmp_path / "again")
+    )
+    assert one.manifest == other.manifest
+    assert one.names == other.names == {*tables.TABLES, *workspace._RAW}
+    for name in sorted(one.names):
+        pd.testing.assert_frame_equal(one.read(name), other.read(name))
+    csv = {
+        name: digest
+        for name, digest in digest_files(town_run.folder).items()
+        if name.endswith("csv")
+    }
+    assert len(csv) == len(tables.TABLES)
+    assert csv.items() <= digest_files(tmp_path / "again").items()
+
+
+def test_the_manifest_says_where_everything_comes_from(town_run):
+    """Inputs with their hash, the date of the data, parameters, seeds, versions and the notice."""
+    manifest = open_workspace(town_run.workspace).manifest
+    extract = town_run.config.with_name("town.osm")
+    assert manifest["inputs"]["osm"] == {
+        "path": "town.osm",
+        "sha256": hashlib.sha256(extract.read_bytes()).hexdigest(),
+        "osm_date": "2024-05-06T07:08:09Z",
+    }
+    assert manifest["contract"] == tables.CONTRACT
+    assert manifest["seeds"] == {"r1": "dice 4 2"}
+    assert manifest["parameters"]["audit"]["rules"] == ["walk-500", "crow-500"]
+    assert manifest["parameters"]["design"]["alleys"] == [1, 2]
+    assert {"survey", "python", "shapely", "proj"} <= set(manifest["versions"])
+    assert "OpenStreetMap contributors" in manifest["notice"]
+    made = {path.name for path in town_run.folder.iterdir()} - {"town.gpkg"}
+    assert made == set(manifest["files"])
+
+
+def test_a_run_again_replaces_its_own_files_and_keeps_other_rounds(town_run, tmp_path):
+    """Running again needs no --replace, draws its round anew and keeps those of other ids."""
+    extract = town_run.config.with_name("town.osm")
+    config = town_config(tmp_path, extract=extract, more='[round]\nseed = "one"')
+    out = tmp_path / "out"
+    assert run_survey("run", config, "--out", out).code == 0
+    path = out / "town.gpkg"
+    assert run_survey("draw", path, "--round", "r9", "--seed", "nine").code == 0
+    assert run_survey("audit", path, "--rule", "crow-500").code == 0
+    town_config(tmp_path, extract=extract, more='[round]\nseed = "two"')
+    assert run_survey("run", config, "--out", out).code == 0
+    stored = open_workspace(path)
+    assert stored.manifest["seeds"] == {"r9": "nine", "demo": "two"}
+    assert list(stored.read("audit")["rule_id"]) == ["walk-500", "crow-500"]
+    assert run_survey("verify", path).code == 0
+    assert [one.name for one in out.iterdir() if one.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("strange", ["town.gpkg", "town.html", "points.csv"])
+def test_a_run_replaces_files_of_others_only_when_told(town_run, tmp_path, strange):
+    """A file that no earlier run for this city made stops the run before it begins."""
+    config = town_config(tmp_path, extract=town_run.config.with_name("town.osm"))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / strange).write_text("mine")
+    said = run_survey("run", config, "--out", out)
+    assert said.code == 2
+    assert f"{out / strange} exists" in said.err
+    assert "--replace" in said.err
+    assert [path.name for path in out.iterdir()] == [strange]
+    assert (out / strange).read_text() == "mine"
+    if strange == "points.csv":
+        assert run_survey("run", config, "--out", out, "--replace").code == 0
+        assert (out / strange).read_bytes() == (town_run.folder / strange).read_bytes()
+
+
+def test_a_run_spares_the_workspace_of_another_city(town_run, tmp_path):
+    """A workspace of the same file name but of another city is not replaced unasked."""
+    config = town_config(tmp_path, extract=town_run.config.with_name("town.osm"))
+    before = shutil.copy(town_run.workspace, tmp_path / "town.gpkg").read_bytes()
+    said = run_survey("run", config, "--out", tmp_path)
+    assert said.code == 2
+    assert "is not of an earlier run for 'town'" in said.err
+    assert (tmp_path / "town.gpkg").read_bytes() == before
+
+
+def test_a_run_never_writes_over_its_inputs(tmp_path):
+    """A register called as an output is called is safe, even from --replace."""
+    write_town(tmp_path / "town.osm")
+    (tmp_path / "points.csv").write_text("name,kind,lon,lat\n")
+    config = write_config(tmp_path / "town.toml", more="[layers]\npoints = 'points.csv'")
+    said = run_survey("run", config, "--out", tmp_path, "--replace")
+    assert said.code == 2
+    assert f"{tmp_path / 'points.csv'} is an input of this run" in said.err
+    assert (tmp_path / "points.csv").read_text() == "name,kind,lon,lat\n"
+
+
+def test_a_run_can_start_from_a_fetched_workspace(town_run, tmp_path):
+    """A config may name a workspace instead of an extract; the second run knows the first."""
+    fetched = tmp_path / "fetched.gpkg"
+    extract = town_run.config.with_name("town.osm")
+    assert run_survey("fetch", "--extract", extract, "-o", fetched).code == 0
+    config = write_config(tmp_path / "x.toml", "workspace = 'fetched.gpkg'")
+    config.write_text('name = "小城 𠮷"\n' + config.read_text(), encoding="utf-8")
+    for _ in range(2):
+        assert run_survey("run", config, "--out", tmp_path / "out").code == 0
+    one, other = open_workspace(tmp_path / "out" / "x.gpkg"), open_workspace(town_run.workspace)
+    assert one.manifest["name"] == "小城 𠮷"
+    for name in ("edges", "alleys", "reach", "covered"):
+        pd.testing.assert_frame_equal(one.read(name), other.read(name))
+    said = run_survey(
+        "run", write_config(config, "workspace = 'fetched.gpkg'\nbbox = [1, 2, 3, 4]")
+    )
+    assert said.code == 2
+    assert "holds its area already" in said.err
+
+
+# ---------------------------------------------------------------- verbs on a workspace
+
+
+def test_a_verb_replaces_its_own_tables_only(town):
+    """An audit by one rule replaces the audit's tables, and leaves every other as it was."""
+    before = open_workspace(town)
+    old = {name: before.read(name) for name in sorted(before.names)}
+    assert run_survey("audit", town, "--rule", "crow-500").code == 0
+    after = open_workspace(town)
+    assert after.names == before.names
+    for name, table in old.items():
+        if name in ("audit", "shares", "covered", "gaps"):
+            kept = table[table["rule_id"] == "crow-500"].reset_index(drop=True)
+            pd.testing.assert_frame_equal(after.read(name), kept)
+        else:
+            pd.testing.assert_frame_equal(after.read(name), table)
+
+
+MAKERS = {
+    "nodes": ("draw", "frame"),
+    "points": ("audit", "frame"),
+    "reach": ("commit", "frame"),
+    "rounds": ("verify", "draw"),
+    "quality": ("quality", "frame"),
+}
+
+
+@pytest.mark.parametrize("table", MAKERS)
+def test_a_missing_table_names_the_verb_that_makes_it(town_run, tmp_path, table):
+    """A verb whose table is not there yet says which verb to run first."""
+    stored = open_workspace(town_run.workspace)
+    kept = {name: stored.read(name) for name in stored.names if name != table}
+    save_workspace(tmp_path / "x.gpkg", kept, stored.manifest)
+    verb, maker = MAKERS[table]
+    seed = ["--seed", "x"] if verb == "draw" else []
+    said = run_survey(verb, tmp_path / "x.gpkg", *seed)
+    assert said.code == 2
+    assert f"holds no table {table!r} yet; run survey {maker} on it first" in said.err
+
+
+def test_a_fetched_workspace_says_what_is_missing(town_run, tmp_path):
+    """Right after fetch there is no frame, and every verb that needs one says so."""
+    path = tmp_path / "x.gpkg"
+    extract = town_run.config.with_name("town.osm")
+    assert run_survey("fetch", "--extract", extract, "-o", path).code == 0
+    for arguments in (
+        ["draw", path, "--seed", "x"],
+        ["audit", path],
+        ["map", path, "-o", "x.html"],
+    ):
+        said = run_survey(*arguments)
+        assert (said.code, said.out) == (2, "")
+        assert "run survey frame on it first" in said.err
+    assert run_survey("info", path, "--json").json["tables"].keys() == set(workspace._RAW)
+    again = run_survey("fetch", "--extract", extract, "-o", path)
+    assert (again.code, f"{path} exists" in again.err) == (2, True)
+
+
+def test_a_new_frame_drops_the_audit_and_keeps_rounds_as_a_record(town, tmp_path):
+    """After a new frame the old audit is gone; old rounds stay, refused and not shown."""
+    stored = open_workspace(town)
+    osm = stored.read_osm()
+    streets = osm.streets[osm.streets["tags"].str.contains("后街")]
+    fewer = osm.streets.drop(streets.index).reset_index(drop=True)
+    update_workspace(stored, {"osm_streets": fewer}, stored.manifest)
+
+    said = run_survey("frame", town)
+    assert said.code == 0
+    assert "the audit of the earlier frame is dropped" in said.err
+    assert "drawn on another frame, so survey verify refuses them: r1" in said.err
+    after = open_workspace(town)
+    assert not {"audit", "covered", "gaps", "shares"} & after.names
+    assert "audit" not in after.manifest["parameters"]
+    assert list(after.read("rounds")["round_id"]) == ["r1"]
+    gone = set(after.read("draws")["unit_id"]) - {*after.read("alleys")["alley_id"]}
+    assert gone - {*after.read("compounds")["compound_id"]}  # a drawn alley no longer exists
+
+    assert run_survey("draw", town, "--round", "r2", "--seed", "x").code == 0
+    verdicts = {one.round_id: one for one in verify_rounds(open_workspace(town))}
+    assert (verdicts["r1"].accepted, verdicts["r2"].accepted) == (False, True)
+    assert verdicts["r1"].reason.startswith("the frame's hash is")
+    assert run_survey("verify", town).code == 1
+
+    page = tmp_path / "map.html"
+    said = run_survey("map", town, "-o", page)
+    assert (said.code, said.out) == (0, f"{page}\n")
+    assert "refuses them: r1" in said.err
+    shown = page.read_text(encoding="utf-8")
+    assert "<b>r2</b>" in shown
+    assert "<b>r1</b>" not in shown
+
+
+def test_the_same_frame_again_keeps_rounds_valid(town):
+    """Building the frame again from the same data changes no table and no verdict."""
+    before = open_workspace(town).read_all()
+    assert run_survey("frame", town).code == 0
+    after = open_workspace(town)
+    for name in after.read_all():
+        pd.testing.assert_frame_equal(after.read(name), before[name])
+    assert run_survey("verify", town).code == 0
+
+
+# ---------------------------------------------------------------- verify
+
+
+DRAWS = "round_id, point_id, layer, unit_id, ticket, radius_m, replacement"
+ROUNDS = "round_id, seed, design, frame_hash"
+TAMPERED = {
+    "unit": (
+        "UPDATE draws SET unit_id = 'alley/way/1' WHERE slot = 1 AND layer = 'alley'",
+        "unit_id is 'alley/way/1', but the tickets give",
+    ),
+    "ticket": ("UPDATE draws SET ticket = 'ff' WHERE slot = 2", "ticket is 'ff'"),
+    "radius": ("UPDATE draws SET radius_m = radius_m + 0.001", "radius_m is"),
+    "replacement": ("UPDATE draws SET replacement = 0", "replacement is False"),
+    "row lost": ("DELETE FROM draws WHERE slot = 1", "a row is missing"),
+    "row added": (
+        f"INSERT INTO draws ({DRAWS}, slot) SELECT {DRAWS}, 99 FROM draws LIMIT 1",
+        "a row too many",
+    ),
+    "seed": ("UPDATE rounds SET seed = 'dice 4 3'", "but the tickets give"),
+    "seed of two lines": ("UPDATE rounds SET seed = 'a' || char(10) || 'b'", "seed"),
+    "design": (
+        "UPDATE rounds SET design = replace(design, '2000', '1999')",
+        "but the tickets give",
+    ),
+    "no design": ("UPDATE rounds SET design = 'any'", "is not JSON"),
+    "claimed hash": ("UPDATE rounds SET frame_hash = 'ff'", "the frame's hash is"),
+    "point": ("UPDATE points SET kind = 'mall' WHERE kind = 'hospital'", "the frame's hash is"),
+    "alley": ("DELETE FROM alleys WHERE name = '后街'", "the frame's hash is"),
+    "compound": (
+        "UPDATE compounds SET compound_id = 'way/0' WHERE name = '一村'",
+        "the frame's hash is",
+    ),
+    "distance": (
+        "UPDATE reach SET network_m = network_m + 0.001 WHERE rowid = 3",
+        "the frame's hash is",
+    ),
+    "distance lost": (
+        "UPDATE reach SET network_m = NULL WHERE rowid = 3",
+        "the frame's hash is",
+    ),
+    "round lost": ("DELETE FROM rounds", "draws has rows of this round"),
+    "round called otherwise": ("UPDATE rounds SET round_id = 'r3'", "draws has rows of this round"),
+    "kind unknown": ("UPDATE points SET kind = 'castle'", "allowed are ['market'"),
+    "id twice": ("UPDATE draws SET slot = 1", "is not unique"),
+    "round twice": (
+        f"INSERT INTO rounds ({ROUNDS}) SELECT {ROUNDS} FROM rounds",
+        "is not unique",
+    ),
+    "round without id": ("UPDATE rounds SET round_id = NULL", "missing cells"),
+    "cell lost": ("UPDATE draws SET slot = NULL WHERE slot = 1", "whole values"),
+    "column lost": ("ALTER TABLE draws DROP COLUMN ticket", "column 'ticket' is missing"),
+    "round_id lost": ("ALTER TABLE rounds DROP COLUMN round_id", "column 'round_id' is missing"),
+    "distance below 0": ("UPDATE reach SET euclid_m = -1", "below 0"),
+}
+
+
+@pytest.mark.parametrize("case", TAMPERED)
+def test_verify_refuses_what_was_altered(town, case):
+    """Whatever is altered in a round or in what it was drawn from, verify exits 1 and says what."""
+    statement, reason = TAMPERED[case]
+    edit(town, statement)
+    said = run_survey("verify", town)
+    assert said.code == 1
+    assert "Traceback" not in said.err
+    assert re.match(r"round \S+: refused: ", said.out)
+    assert reason in said.out
+    rows = run_survey("verify", town, "--json").json
+    assert rows["accepted"] is False
+    assert all("\n" not in row["reason"] for row in rows["rounds"])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE alleys SET name = 'otherwise'",
+        "UPDATE rounds SET seed = seed",
+        "DELETE FROM covered",
+    ],
+)
+def test_verify_accepts_what_a_draw_does_not_depend_on(town, statement):
+    """The spelling of a name, or another stage's table, changes no draw."""
+    edit(town, statement)
+    assert run_survey("verify", town).code == 0
+
+
+def test_verify_names_a_round_that_is_not_there(town):
+    """Asking for a round that does not exist is wrong usage, no refusal."""
+    said = run_survey("verify", town, "--round", "r7")
+    assert (said.code, said.out) == (2, "")
+    assert "there is no round 'r7'; stored are: r1" in said.err
+
+
+# ---------------------------------------------------------------- killed and failing writes
+
+
+KILL = """
+import os, signal, sys
+from unittest import mock
+from survey import cli, city, workspace
+name, at = sys.argv.pop(1), int(sys.argv.pop(1))
+module = {"city": city, "workspace": workspace}[name.split(".")[0]]
+real, calls = getattr(module, name.split(".")[1]), []
+def killed(*arguments, **options):
+    calls.append(1)
+    if len(calls) == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+with mock.patch.object(module, name.split(".")[1], killed):
+    cli.main()
+"""
+
+
+def run_killed(moment, at, *arguments):
+    """Run the command line as a process that is killed when it calls `moment` for the nth time."""
+    command = [sys.executable, "-c", KILL, moment, str(at), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(
+    ("verb", "moment", "at"),
+    [
+        ("run", "city.audit_coverage", 1),
+        ("run", "workspace._write_layer", 9),
+        ("run", "city.publish_files", 1),
+        ("audit", "workspace._write_layer", 2),
+    ],
+)
+def test_a_killed_program_leaves_the_old_files_whole(town_run, tmp_path, verb, moment, at):
+    """Killed at any moment, all files are as they were; the next one works and sweeps up."""
+    out = tmp_path / "out"
+    shutil.copytree(town_run.folder, out)
+    shutil.copy(town_run.config.with_name("town.osm"), tmp_path)
+    config = tmp_path / "town.toml"
+    text = town_run.config.read_text(encoding="utf-8").replace("dice 4 2", "dice 6 6")
+    config.write_text(text, encoding="utf-8")
+    verb_line = {
+        "run": ["run", config, "--out", out],
+        "audit": ["audit", out / "town.gpkg", "--rule", "crow-500"],
+    }[verb]
+    before = digest_files(out)
+    run_killed(moment, at, *verb_line)
+    assert digest_files(out) == before
+    assert [one.accepted for one in verify_rounds(open_workspace(out / "town.gpkg"))] == [True]
+    left = [path for path in out.iterdir() if path.is_dir()]
+    assert len(left) == 1
+    assert left[0].name.startswith(".survey-")
+    assert run_survey(*verb_line).code == 0
+    assert [path for path in out.iterdir() if path.is_dir()] == []
+    assert digest_files(out).keys() == before.keys()
+    assert digest_files(out)["town.gpkg"] != before["town.gpkg"]
+
+
+def test_a_run_that_stops_between_files_can_run_again(town_run, tmp_path, monkeypatch):
+    """The workspace is moved first and names the files of the run, so the next run knows them."""
+    config = town_config(tmp_path, extract=town_run.config.with_name("town.osm"))
+
+    def stop(folder, home, names):
+        publish_files(folder, home, list(names)[:3])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("survey.city.publish_files", stop)
+        assert run_survey("run", config, "--out", tmp_path / "out").code == 130
+    assert sorted(digest_files(tmp_path / "out")) == ["nodes.csv", "town.gpkg", "town.html"]
+    assert run_survey("run", config, "--out", tmp_path / "out").code == 0
+
+
+def test_a_living_program_keeps_its_folder(tmp_path):
+    """Folders of programs that still write are not swept; those of dead ones are."""
+    dead = tmp_path / ".survey-dead"
+    dead.mkdir()
+    (dead / "survey.lock").touch()
+    (dead / "half.gpkg").touch()
+    other = tmp_path / ".survey-notes"
+    other.mkdir()
+    with stage_files(tmp_path) as first:
+        assert not dead.exists()
+        with stage_files(tmp_path) as second:
+            assert first.is_dir()
+            (second / "a.txt").write_text("x")
+            assert publish_files(second, tmp_path, ["a.txt"]) == [tmp_path / "a.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".survey-notes", "a.txt"]
+
+
+def test_a_failed_write_leaves_no_empty_folder(tmp_path):
+    """A folder that was made for files that never came goes away again."""
+    with pytest.raises(OutputError, match="no luck"), stage_files(tmp_path / "new" / "folder"):
+        raise OutputError("no luck")
+    assert not (tmp_path / "new" / "folder").exists()
+
+
+def test_a_message_names_where_the_file_was_to_go(tmp_path):
+    """An error while a file is staged speaks of the folder that people know."""
+    with pytest.raises(OutputError) as caught, stage_files(tmp_path) as folder:
+        raise OutputError(f"{folder}/edges.csv cannot be written")
+    assert str(caught.value) == f"{tmp_path}/edges.csv cannot be written"
+
+
+def test_existing_files_are_listed_in_short(tmp_path):
+    """Three files are named, and how many more there are."""
+    paths = [tmp_path / f"{number}.csv" for number in range(5)]
+    assert refuse_existing(paths, replace=False) is None
+    for path in paths:
+        path.touch()
+    assert refuse_existing(paths, replace=True) is None
+    with pytest.raises(OutputError, match=r"0\.csv, .*2\.csv \(and 2 more\) exists; pass replace"):
+        refuse_existing(paths, replace=False)
+
+
+def test_a_table_that_breaks_the_contract_is_never_written(town):
+    """Neither a new workspace nor an update takes a table with faults."""
+    stored = open_workspace(town)
+    before = town.read_bytes()
+    bad = stored.read("points").assign(kind="castle")
+    with pytest.raises(TableError, match="castle"):
+        update_workspace(stored, {"points": bad}, stored.manifest)
+    with pytest.raises(TableError, match="castle"):
+        save_workspace(town.with_name("new.gpkg"), {"points": bad}, stored.manifest)
+    assert town.read_bytes() == before
+    assert [path.name for path in town.parent.iterdir()] == [town.name]
+
+
+def test_equal_content_makes_equal_bytes(town, tmp_path):
+    """No date of writing gets into a workspace: the same tables are the same file."""
+    stored = open_workspace(town)
+    content = {name: stored.read(name) for name in sorted(stored.names)}
+    one, other = (
+        save_workspace(tmp_path / name / "x.gpkg", content, stored.manifest) for name in "ab"
+    )
+    assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def test_a_workspace_reads_back_what_was_written(town_run, tmp_path):
+    """Every table comes back equal: types, missing cells, geometry and CRS."""
+    stored = open_workspace(town_run.workspace)
+    content = {name: stored.read(name) for name in sorted(stored.names)}
+    again = save_workspace(tmp_path / "x.gpkg", content, stored.manifest)
+    assert again.manifest == stored.manifest
+    for name, table in content.items():
+        pd.testing.assert_frame_equal(again.read(name), table)
+        if hasattr(table, "crs"):
+            assert again.read(name).crs == table.crs == stored.area.crs
+    assert again.count_rows() == {
+        name: len(content[name]) for name in [*tables.TABLES, *workspace._RAW]
+    }
+
+
+def test_an_unknown_table_is_an_error(town):
+    """A name that no verb makes is an error and not a silent nothing."""
+    with pytest.raises(WorkspaceError, match="holds no table 'odds' yet; run survey odds"):
+        open_workspace(town).read("odds")
