@@ -243,7 +243,7 @@ def _answer_table(answers: dict[str, Any]) -> list[str]:
             for how, (toilets, points, metres, share) in answers.items()
         ),
         f"\nOn the same streets, nodes and whole edges misjudge {wrong:.1%} of the street;",
-        f"a toilet is moved along it by {middle:.0f} m (median) and up to {most:.0f} m.",
+        f"toilets are moved {middle:.0f} m (median) and up to {most:.0f} m off their place.",
     ]
 
 

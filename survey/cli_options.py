@@ -47,7 +47,7 @@ design_options = add_options(
         "--compounds", callback=_range, metavar="1-2", help="How many compounds per point."
     ),
     click.option("--within", callback=_range, metavar="500-2000", help="Bounds of the radius, m."),
-    click.option("--min", "min_m", type=float, help="Least distance of a unit, m; 0 if absent."),
+    click.option("--min", "min_m", type=float, help="Least distance of a unit, m."),
     click.option("--radius", metavar="LAW", help="uniform, or fixed:R with R in metres."),
     click.option(
         "--metric",

@@ -32,8 +32,9 @@ def _read_design(workspace: Any, given: dict[str, Any]) -> Any:
 def draw(workspace: Path, seed: str, round_id: str, *, as_json: bool, **given: Any) -> None:
     """Draw a round by tickets, so that anyone can check it.
 
-    What is not given comes from the design in the workspace, which the last run, commit or draw
-    left there. A round of the same id is replaced.
+    What is not given comes from the design that the last run, commit or draw left in the
+    workspace, else it is 1-2 alleys and 1-2 compounds within a uniform 500-2000 m along streets.
+    A round of the same id is replaced.
     """
     cli_print.say(f"survey: reading {workspace}")
     from survey.sampling.draw import draw_round
@@ -43,6 +44,8 @@ def draw(workspace: Path, seed: str, round_id: str, *, as_json: bool, **given: A
     design = _read_design(stored, given)
     reach = stored.read("reach")
     drawn = draw_round(stored.read_frame(), reach, design, round_id=round_id, seed=seed)
+    if round_id in stored.manifest["seeds"]:
+        cli_print.say(f"survey: this replaces the round {round_id!r} that was drawn before")
     manifest = json.loads(json.dumps(stored.manifest))
     update_workspace(stored, add_round(stored, drawn, manifest), manifest)
     if as_json:
@@ -60,8 +63,9 @@ def draw(workspace: Path, seed: str, round_id: str, *, as_json: bool, **given: A
 def commit(workspace: Path, *, as_json: bool, **given: Any) -> None:
     """Print the hash of frame and design, to be published before the seed is chosen.
 
-    The design is stored in the workspace, so that survey draw uses it. Publish the round's id, and
-    how the seed will come about, together with the hash.
+    The design is stored in the workspace, so that survey draw uses it; what is not given is as
+    survey draw --help says. Publish the round's id, and how the seed will come about, together
+    with the hash.
     """
     cli_print.say(f"survey: reading {workspace}")
     from survey.sampling.draw import commit_design

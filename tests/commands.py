@@ -1,8 +1,10 @@
 """The command line as tests use it, and a small town to use it on."""
 
 import contextlib
+import hashlib
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -114,3 +116,36 @@ def write_config(path, text='extract = "town.osm"', more=""):
     """Write a config with the lines of [source], and other lines after them."""
     path.write_text(f"[source]\n{text}\n{more}\n", encoding="utf-8")
     return path
+
+
+TALK = re.compile(r"\[ *\d+\.\d s\] .*|survey: reading .*|survey: the design is .*|.* serves, .*")
+
+
+def see_refusal(hint, *arguments):
+    """Run what must be refused: exit code 2, nothing on stdout, one clear line on stderr."""
+    said = run_survey(*arguments)
+    assert (said.code, said.out) == (2, ""), said
+    lines = [line for line in said.err.splitlines() if not TALK.fullmatch(line)]
+    assert len(lines) == 1, said.err
+    assert lines[0].startswith("survey: ")
+    assert hint in lines[0]
+    assert "Traceback" not in said.err
+    return lines[0]
+
+
+def list_files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def digest_files(folder):
+    """Hash the files of a folder by name."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+
+
+def town_config(folder, *, extract, more=""):
+    """Write the config of a town whose extract stands elsewhere."""
+    return write_config(folder / "town.toml", f"extract = '{extract}'", more)

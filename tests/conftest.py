@@ -49,3 +49,12 @@ def town_run(tmp_path_factory):
 def town(town_run, tmp_path):
     """Give a copy of the town's workspace that a test may change."""
     return Path(shutil.copy(town_run.workspace, tmp_path / "town.gpkg"))
+
+
+@pytest.fixture
+def city(town_run, tmp_path):
+    """Give the folder of a finished city, its config and extract in it, its results in out."""
+    shutil.copytree(town_run.folder, tmp_path / "out")
+    shutil.copy(town_run.config, tmp_path)
+    shutil.copy(town_run.config.with_name("town.osm"), tmp_path)
+    return tmp_path

@@ -59,6 +59,9 @@ def test_brute_force_agrees(city, rule):
     brute = share_within(city.samples, metric, 500)
     assert summary["checked_m"] == pytest.approx(city.samples["weight_m"].sum(), abs=0.001)
     assert abs(summary["share"] - brute) <= 0.001
+    cut_off = np.isinf(city.samples[f"{metric}_m"])
+    apart = city.samples.loc[cut_off, "weight_m"].sum()
+    assert summary["unconnected_gap_m"] == pytest.approx(apart, abs=0.001)
     covered = city.audit.covered[city.audit.covered["rule_id"] == rule]
     assert find_faults(city.samples, covered, metric, 500).empty
 

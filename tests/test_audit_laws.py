@@ -13,7 +13,7 @@ from oracle import find_faults, find_rows, sample_crow, sample_walk
 
 METRICS = ("walk", "crow")
 both = pytest.mark.parametrize("metric", METRICS)
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=15, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 limits = st.integers(1, 700_000).map(lambda mm: mm / 1_000)
 spots = st.tuples(*[st.integers(0, 400_000).map(lambda mm: mm / 1_000)] * 2)

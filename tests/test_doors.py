@@ -12,7 +12,7 @@ from survey.frame.quality import _doors
 from survey.frame.streets import Streets
 from tests.sketch import CRS, draw_streets
 
-FEW = settings(max_examples=40, deadline=None)  # building tables is slow, more so on a busy machine
+FEW = settings(max_examples=25, deadline=None)  # building tables is slow, more so on a busy machine
 STREET = {"s": [(0, 0), (400, 0)]}
 HALVES = {"r": [(0, 0), (150, 0)], "s": [(150, 0), (400, 0)]}
 

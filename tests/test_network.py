@@ -16,7 +16,7 @@ from survey.frame.network import (
 from survey.frame.streets import Streets
 from tests.sketch import draw_streets, row_of
 
-FEW = settings(max_examples=40, deadline=None)  # building tables is slow, more so on a busy machine
+FEW = settings(max_examples=25, deadline=None)  # building tables is slow, more so on a busy machine
 LADDER = {
     "a": [(0, 0), (100, 0)],
     "b": [(0, 0), (50, 50), (100, 0)],
@@ -132,7 +132,7 @@ def solve(case):
 @FEW
 @given(cases())
 def test_nearest_source_equals_networkx(case):
-    """The distance to the nearest source is networkx's, and the source named is at it."""
+    """The nearest source is networkx's, and of those as near the one of the lowest number."""
     network, sources, expected = solve(case)
     distance, nearest = search_nearest(network, sources)
     assert len(distance) == len(nearest) == network.size
@@ -143,7 +143,8 @@ def test_nearest_source_equals_networkx(case):
             assert nearest[node] == -1
         else:
             assert distance[node] == min(reached.values())
-            assert reached[int(nearest[node])] == distance[node]
+            as_near = [source for source, mm in reached.items() if mm == distance[node]]
+            assert nearest[node] == min(as_near)
 
 
 @FEW

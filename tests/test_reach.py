@@ -13,7 +13,7 @@ from shapely.geometry import Point, box
 from survey.sampling.reach import measure_catchments, measure_reach, reached_stretches
 from tests.sketch import draw_frame
 
-FEW = settings(max_examples=30, deadline=None)  # building tables is slow, more so on a busy machine
+FEW = settings(max_examples=15, deadline=None)  # building tables is slow, more so on a busy machine
 
 
 def reach_of(frame, limit_m=2_000):
@@ -300,9 +300,6 @@ def test_reached_stretches_equal_brute_force(town, limit_m):
                 inside += (offset * 1000 > low) & (offset * 1000 < high)
             assert (inside <= 1).all(), "stretches overlap"
             assert (metres[inside == 1] <= limit_m + 0.001).all()
-            assert (
-                inside[(metres < limit_m - 0.001) & (offset > 0) & (offset < offset[-1])] <= 1
-            ).all()
             clear = metres < limit_m - 0.002
             ends = np.isclose(offset[:, None] * 1000, rows[["from_mm", "to_mm"]].to_numpy().ravel())
             assert ((inside == 1) | ends.any(axis=1))[clear].all()

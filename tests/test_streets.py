@@ -32,7 +32,7 @@ from tests.osmxml import place, write_osm
 CRS = "EPSG:32650"
 STREET = {"highway": "residential"}
 SQUARE = box(0, 0, 1000, 1000)
-FEW = settings(max_examples=30, deadline=None)  # building tables is slow, more so on a busy machine
+FEW = settings(max_examples=20, deadline=None)  # building tables is slow, more so on a busy machine
 MONACO = Path(__file__).parent.parent / "data" / "monaco.osm.pbf"
 
 

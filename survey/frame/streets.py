@@ -8,10 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -22,6 +21,9 @@ from survey import tables
 from survey.errors import TableError
 from survey.frame.tags import match_any, read_tags
 from survey.sources.extract import OsmData
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -286,6 +288,8 @@ def to_networkx(streets: Streets) -> "nx.MultiDiGraph[Any]":
         (metres), ``name``, ``highway``, ``geometry``, ``reversed`` and all columns of `edges`;
         the CRS in ``graph["crs"]``.
     """
+    import networkx as nx
+
     graph = nx.MultiDiGraph(crs=streets.edges.crs)
     number = {}
     for row, (name, place) in enumerate(

@@ -16,7 +16,7 @@ from survey.frame.network import search_within
 CATCHMENT_RADII_M = (500, 1_000, 2_000)
 """The radii of the table `catchments`."""
 
-_BLOCK_M = 400  # size of the blocks in which strips are joined; a matter of speed only
+_BLOCK_M = 100  # size of the blocks in which strips are joined; a matter of speed only
 _STRIP_M = 30  # half the depth of a street front: what a walker on the street is beside
 
 
@@ -236,6 +236,5 @@ class _Blocks:
         length = np.maximum(self._length[edge], 1)
         start, end = reached["from_mm"].to_numpy() / length, reached["to_mm"].to_numpy() / length
         lines = shapely.multilinestrings(cut_lines(self._lines[edge], start, end))
-        lines = shapely.simplify(lines, 1)
-        merged = shapely.get_parts(shapely.line_merge(lines))
+        merged = shapely.simplify(shapely.get_parts(shapely.line_merge(lines)), 1)
         return np.asarray(shapely.buffer(merged, _STRIP_M, cap_style="flat", quad_segs=2))

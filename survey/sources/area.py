@@ -108,7 +108,7 @@ def find_area(
     InputError
         If a file cannot be read.
     """
-    from survey.sources.extract import read_box, suggest_box  # extract imports this module
+    from survey.sources.extract import read_box  # extract imports this module
 
     box = read_box(extract) if extract is not None else None
     if bbox is not None and polygon is not None:
@@ -119,14 +119,8 @@ def find_area(
         shape = _as_box(bbox)
     elif box is not None:
         shape = shapely.box(*box)
-    elif extract is not None:
-        hint = ",".join(f"{value:.4f}" for value in suggest_box(extract))
-        raise AreaError(
-            f"{extract} has no box in its header; say which area to survey, for example"
-            f" bbox={hint} (the box that its data suggest)"
-        )
     else:
-        raise AreaError("no area is given; give bbox=, polygon= or extract=")
+        raise _ask_for_area(extract)
     edge = shapely.box(*box) if box is not None else None
     if data_edge is not None:
         edge = _as_polygon(data_edge)
@@ -136,6 +130,17 @@ def find_area(
             f" ({_text(edge.bounds)}); check the order W,S,E,N"
         )
     return Area(shape, name or _stem(extract, polygon), edge)
+
+
+def _ask_for_area(extract: str | Path | None) -> AreaError:
+    if extract is None:
+        return AreaError("no area is given; give bbox=, polygon= or extract=")
+    from survey.sources.extract import suggest_box  # extract imports this module
+
+    return AreaError(
+        f"{extract} has no box in its header; say which area to survey, for example"
+        f" bbox={_text(suggest_box(extract))} (the box that its data suggest)"
+    )
 
 
 def _text(bounds: Any) -> str:

@@ -23,7 +23,7 @@ _LIKE_NEAR_M = 50.0
 _MIN_ROWS = 10
 _MAX_ROWS = 400
 _DOUBT = 0.05
-_SURE = 0.001
+_SURE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +144,8 @@ def detect_datum(
     )
     signs, described = {}, {}
     for datum, truth in truths.items():
-        places = np.column_stack(project.transform(*truth)) + shifts
+        # what cannot be projected is far away, which is all that is asked
+        places = np.clip(np.column_stack(project.transform(*truth)), -1e9, 1e9) + shifts
         signs[datum], described[datum] = _look(places, trees, offstreet=offstreet)
     scores = pd.DataFrame.from_dict(described, orient="index")
     if _coincide(truths, reference, project):
@@ -316,7 +317,7 @@ def settle_datum(
     ------
     DatumError
         If the datum's name is unknown, it was to be detected and cannot be told, or the stated one
-        is plainly contradicted (at odds of 1 to 1,000). The message shows the three fits.
+        is plainly contradicted (the doubt is below 1 %). The message shows the three fits.
     """
     check_name(datum, (*DATUMS, "detect"))
     shapes = layer.geometry.to_numpy()

@@ -120,21 +120,22 @@ def read_vector(path: Path) -> Rows:
             case ".shp":
                 return _read_shapefile(path)
             case ".gpkg":
-                frame = pyogrio.read_dataframe(path, layer=_only_layer(path))
+                rows = _read_features(path, layer=_only_layer(path))
             case _:
-                frame = pyogrio.read_dataframe(_decode(path).encode())
+                rows = _read_features(_decode(path).encode())
     except InputError:
         raise
     except _BROKEN as fault:
         raise InputError(f"{path} cannot be read: {_first_line(fault)}") from fault
-    rows = _as_rows(frame)
     return replace(rows, cells=rows.cells.map(str.strip))
 
 
 def _check_file(path: Path, suffixes: tuple[str, ...]) -> None:
     try:
         found = path.is_file()
-    except OSError as fault:  # such as a folder that may not be entered
+        if found:
+            path.open("rb").close()
+    except OSError as fault:  # such as a file or folder without rights
         raise InputError(f"{path} cannot be read: {fault.strerror}") from fault
     if not found:
         raise InputError(f"{path} does not exist or is not a file; check the path")
@@ -211,12 +212,16 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _as_rows(frame: pd.DataFrame) -> Rows:
+def _read_features(source: Path | bytes, **options: str) -> Rows:
+    with warnings.catch_warnings():
+        # GDAL warns of what it does to feature numbers and columns that are not used here
+        warnings.simplefilter("ignore", (RuntimeWarning, UserWarning))
+        frame = pyogrio.read_dataframe(source, **options)
     if "geometry" not in frame:
         return Rows(pd.DataFrame(), None, None, [])
     cells = pd.DataFrame(frame.drop(columns="geometry")).map(_as_text)
-    shapes = shapely.force_2d(frame["geometry"].to_numpy())
     crs = None if frame.crs is None else frame.crs.to_2d()
+    shapes = shapely.force_2d(frame["geometry"].to_numpy())
     return Rows(cells, shapes, crs, list(range(1, len(frame) + 1)))
 
 
@@ -249,8 +254,7 @@ def _read_zip(path: Path) -> Rows:
 def _read_shapefile(path: Path) -> Rows:
     # As Latin-1, every byte of the attribute file arrives as it is, to be decoded here: a missing
     # .cpg and names that were cut within a character defeat the usual way.
-    frame = pyogrio.read_dataframe(path, encoding="ISO-8859-1")
-    rows = _as_rows(frame)
+    rows = _read_features(path, encoding="ISO-8859-1")
     texts = [*rows.cells.columns, *rows.cells.to_numpy().ravel()]
     encodings = ["utf-8", "gb18030"]
     for said in path.parent.glob(f"{path.stem}.[cC][pP][gG]"):

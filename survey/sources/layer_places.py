@@ -61,8 +61,9 @@ def place_rows(rows: Rows, columns: Mapping[str, Sequence[int]]) -> tuple[Shapes
         if fault:
             return np.full(len(rows), None), "", [fault]
         shapes, named, told = _read_numbers(rows, *(columns[axis][0] for axis in pair))
-    bad = ~np.isfinite(shapely.bounds(shapes)).all(axis=1)
-    bad |= (shapely.get_x(shapes) == 0) | (shapely.get_y(shapes) == 0)
+    bounds = shapely.bounds(shapes)
+    points = (bounds[:, :2] == bounds[:, 2:]).all(axis=1)
+    bad = ~np.isfinite(bounds).all(axis=1) | (points & (bounds == 0).any(axis=1))
     usable = _unpack(shapes)
     if not bad.any():
         return usable, named, []
