@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 import shapely
 
+from drawn import alleys_of, box, by_way, check_units, line
 from survey.errors import LayerError
 from survey.frame.alleys import merge_alleys
-from drawn import alleys_of, box, by_way, check_units, line
 
 HOME = {"highway": "residential"}
 

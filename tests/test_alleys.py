@@ -9,6 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn import alleys_of, box, by_way, check_units, draw, draw_compounds, line
 from survey.frame.alleys import find_alleys, find_public, tell_kind
 from survey.frame.blocks import is_main
 from survey.frame.compounds import find_compounds
@@ -16,7 +17,6 @@ from survey.frame.streets import build_streets
 from survey.frame.tags import parse_features
 from survey.sources.area import find_area
 from survey.sources.extract import read_extract
-from drawn import alleys_of, box, by_way, check_units, draw, draw_compounds, line
 
 HOME = {"highway": "residential"}
 STREET = {"highway": "secondary", "name": "中山路"}

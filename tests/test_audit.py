@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+
 from audit_towns import make_town
 from oracle import find_faults, sample_crow, sample_walk, share_within
-
 from survey.coverage.audit import _audit_rule, audit_coverage
 from survey.coverage.rules import Rule, find_rule
 from survey.errors import RuleError

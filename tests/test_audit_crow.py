@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from audit_towns import audit_one, make_town
 from oracle import find_faults, find_rows, sample_crow, sample_walk
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pyproj
 import pytest
-from oracle import find_faults, sample_crow, sample_file, sample_walk, share_within
 
+from oracle import find_faults, sample_crow, sample_file, sample_walk, share_within
 from survey.coverage.audit import Audit, audit_coverage
 from survey.frame.assembly import build_frame
 from survey.frame.frame import Frame

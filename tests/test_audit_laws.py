@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import shapely
-from audit_towns import audit_one, fill, make_town, merge_rows, reverse, shuffle
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
+from audit_towns import audit_one, fill, make_town, merge_rows, reverse, shuffle
 from oracle import find_faults, find_rows, sample_crow, sample_walk
 
 METRICS = ("walk", "crow")

@@ -5,8 +5,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from survey.frame.blocks import cut_polygons, find_blocks, link_near, name_by_streets
 from drawn import draw, line
+from survey.frame.blocks import cut_polygons, find_blocks, link_near, name_by_streets
 
 
 def street(name):

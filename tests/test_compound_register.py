@@ -1,9 +1,9 @@
 import pytest
 import shapely
 
+from drawn import box, check_units, compounds_of, line
 from survey.errors import LayerError
 from survey.frame.compounds import merge_compounds
-from drawn import box, check_units, compounds_of, line
 
 HOME = {"landuse": "residential"}
 FLATS = {"building": "apartments"}

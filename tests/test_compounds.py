@@ -6,12 +6,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drawn import box, check_units, compounds_of, line
 from survey.frame.compounds import find_compounds, merge_compounds
 from survey.frame.streets import build_streets
 from survey.frame.tags import parse_features
 from survey.sources.area import find_area
 from survey.sources.extract import read_extract
-from drawn import box, check_units, compounds_of, line
 
 HOME = {"landuse": "residential"}
 FLATS = {"building": "apartments"}

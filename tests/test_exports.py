@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiLineString, MultiPolygon, Point, Polygon
 
+from paper_town import CRS, HOSTILE, make_reach, make_town
 from survey.errors import OutputError, TableError
 from survey.outputs.exports import export_tables, label_points, write_files
-from paper_town import CRS, HOSTILE, make_reach, make_town
 
 
 def town_tables():

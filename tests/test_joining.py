@@ -5,11 +5,11 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paper_places import AREA, X, Y, at, block, features, points_of, school
 from survey.errors import LayerError, TableError
 from survey.frame.joining import merge_points, merge_toilets
 from survey.frame.merging import match_rows
 from survey.frame.places import find_toilets
-from paper_places import AREA, X, Y, at, block, features, points_of, school
 
 
 def register(*rows, crs=AREA.crs):

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
+from paper_places import AREA, at, features, hospital, school, station
 from survey import tables
 from survey.frame.kinds import find_kind
 from survey.frame.places import find_points
 from survey.frame.tags import read_tags
-from paper_places import AREA, at, features, hospital, school, station
 
 
 @pytest.mark.parametrize(

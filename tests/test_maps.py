@@ -8,9 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import LineString
 
-from survey.errors import OutputError, TableError
-from survey.outputs.maps import save_map
-from survey.outputs.page import pack_lines
 from browser import open_page
 from paper_town import (
     CRS,
@@ -24,6 +21,9 @@ from paper_town import (
     make_reach,
     make_town,
 )
+from survey.errors import OutputError, TableError
+from survey.outputs.maps import save_map
+from survey.outputs.page import pack_lines
 
 MAP = "Object.values(window).find((value) => value instanceof L.Map)"
 SHOWN = f"""(() => {{

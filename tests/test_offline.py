@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from paper_town import make_town
 from survey.errors import OutputError
 from survey.outputs import offline
 from survey.outputs.maps import save_map
-from paper_town import make_town
 
 
 def test_folium_stays_as_it_was(tmp_path):

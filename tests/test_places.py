@@ -2,10 +2,10 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from paper_places import AREA, X, at, block, features, read
 from survey import tables
 from survey.frame.places import find_candidates, find_subdistricts, find_toilets, join_subdistrict
 from survey.frame.streets import Streets, build_streets
-from paper_places import AREA, X, at, block, features, read
 
 
 @pytest.fixture(scope="module")

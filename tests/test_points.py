@@ -7,10 +7,6 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from survey import tables
-from survey.frame.kinds import find_kind
-from survey.frame.names import is_same, read_title
-from survey.frame.places import find_candidates, find_points, find_toilets
 from paper_places import (
     AREA,
     BOXES,
@@ -26,6 +22,10 @@ from paper_places import (
     school,
     station,
 )
+from survey import tables
+from survey.frame.kinds import find_kind
+from survey.frame.names import is_same, read_title
+from survey.frame.places import find_candidates, find_points, find_toilets
 
 
 @pytest.fixture(scope="module", params=list(BOXES))
