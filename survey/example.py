@@ -1,4 +1,39 @@
-"""A small town drawn by hand, whose every answer can be worked out on paper."""
+r"""A small town drawn by hand, whose every answer can be worked out on paper.
+
+The area is 1,200 m wide and 1,000 m high; streets run on beyond it, to the edge of the data at
+-400 and 1,500 m east, -500 and 1,500 m north. North is up, lengths are metres, ``:`` is the
+area's boundary::
+
+    north        :    motorway, not walkable
+    950  - - - - : - - - - - - - - - - - - - - - - - - - - - - - - - - : - - - - -
+                 :                     q                               :
+                 :                    100 driveway, not public         :
+    800          :         h----300----j----300----k                   :    北街
+                 :         |           |\          |                   :
+                 :        300        300 500      300                  :
+                 :         |           |/          |                   :
+    500  a--400--:---300---c----300----d----300----e--------300--------:--300--g  中山路
+                 :         |                       |                   :
+    300          :        300                     300   o----200----p  :    新村巷
+                 :         |                       |                   :
+    200          :    +----i---200---n             m                   :    柳叶弄
+                 :    |    |                                           :
+    100          :    +-400+                                           :
+    east -400    0        300         600         900  950     1,150 1,200   1,500
+
+- 解放路 (h-c-i) is one-way southwards, which means nothing on foot.
+- 桂花巷 is two parallel edges from d to j, 300 and 500 m long: one alley.
+- An alley without a name is a loop of 400 m at i; 柳叶弄 is a dead end.
+- 新村巷 is joined to nothing.
+- 中山路 is cut by the area's boundary at both ends and ends where the data end.
+- Toilets: ``node/101`` public, mid-block, 100 m east of c and 10 m off the street;
+  ``node/102`` opened by an institution, in the margin 250 m east of the boundary and 100 m
+  off the street; ``node/103`` closed, beside k; ``node/104`` public, on the street 100 m
+  west of the boundary.
+- Fixed points: a school (an area with a gate), a market, a station, a hospital, a community.
+- Compounds: one with a gate, one whose outline 柳叶弄 crosses, one beside 东风路.
+- Two subdistricts, west and east of 550 m.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -56,41 +91,9 @@ _ALLEY_OF_WAY = {
 
 
 def example_town() -> Frame:
-    r"""Make a small town with all that makes streets awkward, whose audit fits on paper.
+    """Make a small town with all that makes streets awkward, whose audit fits on paper.
 
-    The area is 1,200 m wide and 1,000 m high; streets run on beyond it, to the edge of the data at
-    -400 and 1,500 m east, -500 and 1,500 m north. North is up, lengths are metres, ``:`` is the
-    area's boundary::
-
-        north        :    motorway, not walkable
-        950  - - - - : - - - - - - - - - - - - - - - - - - - - - - - - - - : - - - - -
-                     :                     q                               :
-                     :                    100 driveway, not public         :
-        800          :         h----300----j----300----k                   :    北街
-                     :         |           |\          |                   :
-                     :        300        300 500      300                  :
-                     :         |           |/          |                   :
-        500  a--400--:---300---c----300----d----300----e--------300--------:--300--g  中山路
-                     :         |                       |                   :
-        300          :        300                     300   o----200----p  :    新村巷
-                     :         |                       |                   :
-        200          :    +----i---200---n             m                   :    柳叶弄
-                     :    |    |                                           :
-        100          :    +-400+                                           :
-        east -400    0        300         600         900  950     1,150 1,200   1,500
-
-    - 解放路 (h-c-i) is one-way southwards, which means nothing on foot.
-    - 桂花巷 is two parallel edges from d to j, 300 and 500 m long: one alley.
-    - An alley without a name is a loop of 400 m at i; 柳叶弄 is a dead end.
-    - 新村巷 is joined to nothing.
-    - 中山路 is cut by the area's boundary at both ends and ends where the data end.
-    - Toilets: ``node/101`` public, mid-block, 100 m east of c and 10 m off the street;
-      ``node/102`` opened by an institution, in the margin 250 m east of the boundary and 100 m
-      off the street; ``node/103`` closed, beside k; ``node/104`` public, on the street 100 m
-      west of the boundary.
-    - Fixed points: a school (an area with a gate), a market, a station, a hospital, a community.
-    - Compounds: one with a gate, one whose outline 柳叶弄 crosses, one beside 东风路.
-    - Two subdistricts, west and east of 550 m.
+    Its plan stands at the head of this module.
 
     Returns
     -------

@@ -15,8 +15,8 @@ from unittest import mock
 
 import pytest
 
+from osmxml import place, write_osm
 from survey.cli import main
-from tests.osmxml import place, write_osm
 
 DATA = Path(__file__).parents[1] / "data"
 

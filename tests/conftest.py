@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import DATA, Said, run_survey, write_town
+from commands import DATA, Said, run_survey, write_town
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import pytest
 import shapely
 from shapely.geometry import MultiPolygon, Point, Polygon, box
 
+from osmxml import place, write_osm
 from survey.errors import AreaError, InputError
 from survey.sources.area import Area, find_area
-from tests.osmxml import place, write_osm
 
 NANJING = box(118.764, 32.035, 118.797, 32.053)
 

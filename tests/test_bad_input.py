@@ -5,9 +5,9 @@ import pyogrio
 import pytest
 import shapely
 
+from commands import DATA, edit, list_files, run_survey, see_refusal, write_config, write_town
+from osmxml import place
 from survey.workspace import open_workspace
-from tests.commands import DATA, edit, list_files, run_survey, see_refusal, write_config, write_town
-from tests.osmxml import place
 
 
 def refuse_run(city, hint, source=None, more=""):

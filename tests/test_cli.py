@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 import survey.workspace
+from commands import Said, edit, run_process, run_survey, write_config, write_town
 from survey.cli import cli
 from survey.cli_print import list_rows
 from survey.errors import NetworkError
 from survey.workspace import open_workspace
-from tests.commands import Said, edit, run_process, run_survey, write_config, write_town
 
 DESIGN = {"--alleys", "--compounds", "--within", "--min", "--radius", "--metric"}
 OPTIONS = {

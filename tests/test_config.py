@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from commands import DATA
 from survey.config import _KEYS, REACH_M, CityConfig, check_radius, read_config
 from survey.errors import ConfigError, DesignError, InputError
 from survey.sampling.design import Design
 from survey.sources.extract import MARGIN_M
-from tests.commands import DATA
 
 SOURCE = '[source]\nextract = "a.osm.pbf"\n'
 

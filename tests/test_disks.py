@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import list_files, run_survey, see_refusal, write_config, write_town
+from commands import list_files, run_survey, see_refusal, write_config, write_town
 
 resource = pytest.importorskip("resource", reason="Windows does not limit the size of files")
 

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
 
+from sketch import CRS, draw_streets
 from survey.frame.assembly import _find_all_doors
 from survey.frame.doors import find_doors
 from survey.frame.quality import _doors
 from survey.frame.streets import Streets
-from tests.sketch import CRS, draw_streets
 
 FEW = settings(max_examples=25, deadline=None)  # building tables is slow, more so on a busy machine
 STREET = {"s": [(0, 0), (400, 0)]}

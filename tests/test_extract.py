@@ -11,10 +11,10 @@ import pytest
 import shapely
 from geopandas.testing import assert_geodataframe_equal
 
+from osmxml import place, write_osm
 from survey.errors import AreaError, InputError
 from survey.sources.area import Area, find_area
 from survey.sources.extract import read_box, read_extract, suggest_box
-from tests.osmxml import place, write_osm
 
 MONACO = Path(__file__).parent.parent / "data" / "monaco.osm.pbf"
 STREET = {"highway": "residential"}

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import survey.frame.network as module
+from sketch import draw_streets, row_of
 from survey.frame.network import (
     Sources,
     cut_streets,
@@ -14,7 +15,6 @@ from survey.frame.network import (
     search_within,
 )
 from survey.frame.streets import Streets
-from tests.sketch import draw_streets, row_of
 
 FEW = settings(max_examples=25, deadline=None)  # building tables is slow, more so on a busy machine
 LADDER = {

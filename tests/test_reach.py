@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import Point, box
 
+from sketch import draw_frame
 from survey.sampling.reach import measure_catchments, measure_reach, reached_stretches
-from tests.sketch import draw_frame
 
 FEW = settings(max_examples=15, deadline=None)  # building tables is slow, more so on a busy machine
 

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from commands import digest_files, run_survey, town_config
 from survey.errors import OutputError
 from survey.staging import publish_files, refuse_existing, stage_files
 from survey.workspace import open_workspace, verify_rounds
-from tests.commands import digest_files, run_survey, town_config
 
 KILL = """
 import os, signal, sys

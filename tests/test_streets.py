@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from shapely.geometry import LineString, Point, Polygon, box
 
+from osmxml import place, write_osm
 from survey import tables
 from survey.errors import TableError
 from survey.frame.streets import (
@@ -27,7 +28,6 @@ from survey.frame.streets import (
 )
 from survey.sources.area import find_area
 from survey.sources.extract import read_extract
-from tests.osmxml import place, write_osm
 
 CRS = "EPSG:32650"
 STREET = {"highway": "residential"}

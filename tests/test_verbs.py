@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from commands import run_survey, write_config, write_town
 from survey.workspace import open_workspace
-from tests.commands import run_survey, write_config, write_town
 
 CHECK_ROUND = Path(__file__).parents[1] / "docs" / "check_round.py"
 

@@ -5,10 +5,10 @@ import shutil
 import pandas as pd
 import pytest
 
+from commands import digest_files, edit, run_survey, town_config, write_config, write_town
 from survey import tables, workspace
 from survey.errors import TableError, WorkspaceError
 from survey.workspace import open_workspace, save_workspace, update_workspace, verify_rounds
-from tests.commands import digest_files, edit, run_survey, town_config, write_config, write_town
 
 # ---------------------------------------------------------------- what a run writes
 

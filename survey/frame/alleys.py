@@ -77,7 +77,7 @@ def find_alleys(
     notes
         ``scope`` ("city"), ``measure``, ``value``, ``note``: how many were left out, and why.
     """
-    rules, public = read_tags()["alleys"], find_public(streets, osm, compounds)
+    public = find_public(streets, osm, compounds)
     ways = _read_ways(osm)
     kind = streets.edges["way_id"].map(ways["kind"])
     wanted = kind.notna().to_numpy() & public & ~_on_grounds(streets, features)
@@ -87,27 +87,29 @@ def find_alleys(
         length_mm=streets.length_mm[wanted],
     )
     edges["group"] = group_edges(edges, find_bigger_nodes(streets))
-    groups = edges.groupby("group")
-    length = groups["length_mm"].sum()
+    edges, notes = _choose_groups(edges, streets, min_alley_m)
+    alleys = describe_alleys(edges, area)
+    alley_of_edge = edges["group"].map(alleys["alley_id"]).reindex(streets.edges.index)
+    alleys = alleys.sort_values("alley_id").reset_index(drop=True)
+    return alleys, alley_of_edge.astype("str"), public, as_notes(notes)
+
+
+def _choose_groups(
+    edges: gpd.GeoDataFrame, streets: Streets, min_alley_m: float
+) -> tuple[gpd.GeoDataFrame, list[tuple[str, str, float, str | None]]]:
+    """Keep the groups of edges that lie in the area, are long enough and no side carriageways."""
+    rules = read_tags()["alleys"]
+    length = edges.groupby("group")["length_mm"].sum()
     inside = edges["length_mm"].where(edges["inside"], 0).groupby(edges["group"]).sum()
     beside = _beside_main(edges, streets).groupby(edges["group"]).sum()
     here = inside >= rules["inside_share"] * length
     long = length >= min_alley_m * 1000
     own = beside * 1000 < rules["beside_main_share"] * length
-    edges = edges[edges["group"].isin(length.index[here & long & own])]
-    alleys = describe_alleys(edges, area)
-    alley_of_edge = edges["group"].map(alleys["alley_id"]).reindex(streets.edges.index)
     short, side = float((here & ~long).sum()), float((here & long & ~own).sum())
-    notes = [
+    return edges[edges["group"].isin(length.index[here & long & own])], [
         ("city", "alleys_too_short", short, f"pieces shorter than {min_alley_m:g} m"),
         ("city", "alleys_beside_main", side, "side carriageways without a name of their own"),
     ]
-    return (
-        alleys.sort_values("alley_id").reset_index(drop=True),
-        alley_of_edge.astype("str"),
-        public,
-        as_notes(notes),
-    )
 
 
 def find_public(streets: Streets, osm: OsmData, compounds: gpd.GeoDataFrame) -> Flags:
@@ -270,12 +272,11 @@ def merge_alleys(
     table = _rebuild_alleys(alleys, alley_of_edge, rows[found], group, streets)
     group = group.where(group.isin(table["alley_id"]))
 
-    is_line = shapely.get_dimensions(rows.geometry.to_numpy()) == 1
-    table = pd.concat([table, _own_lines(rows[is_line & ~found])], ignore_index=True)
+    line = shapely.get_dimensions(rows.geometry.to_numpy()) == 1
+    table = pd.concat([table, _own_lines(rows[line & ~found])], ignore_index=True)
     rest = table[table["source"] == "osm"].rename(columns={"alley_id": "id"})
     notes = list_units(rows[~found], "only_in_register") + list_units(rest, "only_in_osm")
-    notes += list_units(rows[~is_line & ~found], "not_on_map")
-    notes += list_units(outside, "outside_area")
+    notes += list_units(rows[~line & ~found], "not_on_map") + list_units(outside, "outside_area")
     table = gpd.GeoDataFrame(table[list(alleys)], geometry="geometry", crs=area.crs)
     return table.sort_values("alley_id").reset_index(drop=True), group, as_notes(notes)
 

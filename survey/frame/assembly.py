@@ -82,27 +82,34 @@ def build_frame(
     streets, units, notes = _find_units(osm, streets, features, registers)
     places, more = _find_places(area, features, registers)
     notes += more
-    if not len(places["points"]):
-        raise AreaError(
-            f"there is no fixed point (market, mall, school, hospital, station, community) in the"
-            f" area {area.name!r}; check the box, or give the city's own points"
-        )
     districts = _find_districts(area, features, streets, registers)
+    made = _join(osm, streets, units | places, districts, features)
+    quality = measure_quality(osm, streets, made, pd.concat(notes, ignore_index=True))
+    source = {"osm": osm.source, "layers": sources}
+    return Frame(area, streets, **made, quality=quality, data_edge=osm.data_edge, source=source)
+
+
+def _join(
+    osm: OsmData,
+    streets: Streets,
+    found: dict[str, gpd.GeoDataFrame],
+    districts: gpd.GeoDataFrame,
+    features: gpd.GeoDataFrame,
+) -> dict[str, gpd.GeoDataFrame]:
+    """Give what was found its subdistrict, its distance to the edge of the data, and its doors."""
+    crs = osm.area.crs
+    doors = _find_all_doors(streets, found, features)
     found = {
         name: table.assign(subdistrict_id=join_subdistrict(table, districts))
         if name in {"points", "alleys", "compounds"}
         else table
-        for name, table in (units | places).items()
+        for name, table in found.items()
     }
     found["points"]["data_edge_m"] = tables.round_mm(
         shapely.distance(found["points"].geometry.array, osm.data_edge.boundary)
     )
-    doors = _find_all_doors(streets, found, features)
-    made = {name: tables.make(name, table, crs=area.crs) for name, table in found.items()}
-    made |= {"doors": doors, "subdistricts": tables.make("subdistricts", districts, crs=area.crs)}
-    quality = measure_quality(osm, streets, made, pd.concat(notes, ignore_index=True))
-    source = {"osm": osm.source, "layers": sources}
-    return Frame(area, streets, **made, quality=quality, data_edge=osm.data_edge, source=source)
+    made = {name: tables.make(name, table, crs=crs) for name, table in found.items()}
+    return made | {"doors": doors, "subdistricts": tables.make("subdistricts", districts, crs=crs)}
 
 
 def _find_units(
@@ -140,6 +147,11 @@ def _find_places(
     if "points" in registers:
         points, notes = merge_points(points, registers["points"], area)
         parts.append(notes)
+    if not len(points):
+        raise AreaError(
+            f"there is no fixed point (market, mall, school, hospital, station, community) in the"
+            f" area {area.name!r}; check the box, or give the city's own points"
+        )
     toilets = find_toilets(features, area)
     if "toilets" in registers:
         toilets, notes = merge_toilets(toilets, registers["toilets"], area)

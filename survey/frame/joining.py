@@ -133,11 +133,8 @@ def merge_toilets(
     found = toilets.iloc[right].set_index(left)
     source = pd.Series("register", index=rows.index)
     source.iloc[left] = "register+osm"
-    rows = rows.assign(
-        source=source,
-        **{name: rows[name].fillna(found[name]) for name in [*_TOILET_FACTS, "level"]},
-    )
-    rows["inside"] = _is_near(rows, area, 0)
+    facts = {name: rows[name].fillna(found[name]) for name in [*_TOILET_FACTS, "level"]}
+    rows = rows.assign(source=source, inside=_is_near(rows, area, 0), **facts)
     rest = toilets[~np.isin(np.arange(len(toilets)), right)].rename(columns={"toilet_id": "id"})
     rest = rest[~rest["id"].isin(rows["id"])]
     notes += _list_rows(rows[rows["inside"] & (source == "register")], "only_in_register")

@@ -92,8 +92,15 @@ def save_map(
     name = frame.name or frame.area.name
     heading = title or " · ".join(part for part in (name, "巡查地图", "Survey map") if part)
     page = new_page(heading, html=_head(heading, frame, audit) + _foot(draw))
+    shown = [layer for layer in _layers(frame, draw, odds, audit, reach) if layer is not None]
+    finish_page(page, shown, bounds=frame.area.polygon.bounds)
+    text = render_offline(page).replace("<html>", '<html lang="zh-CN">', 1)
+    return write_files({Path(path): text.encode()}, replace=replace)[0]
+
+
+def _layers(frame: Any, draw: Any, odds: Any, audit: Any, reach: Any) -> list[PageLayer | None]:
     alleys, compounds = (_unit_facts(frame, layer, odds, reach) for layer in LAYERS)
-    layers = [
+    return [
         _points(frame, draw),
         *_rounds(frame, draw, {"alley": alleys, "compound": compounds}),
         _toilets(frame),
@@ -105,10 +112,6 @@ def save_map(
         streets_layer(frame.streets.edges),
         outline_layer(frame.area.polygon),
     ]
-    shown = [layer for layer in layers if layer is not None]
-    finish_page(page, shown, bounds=frame.area.polygon.bounds)
-    text = render_offline(page).replace("<html>", '<html lang="zh-CN">', 1)
-    return write_files({Path(path): text.encode()}, replace=replace)[0]
 
 
 def _head(heading: str, frame: Any, audit: Any) -> str:

@@ -136,12 +136,7 @@ def detect_datum(
         datum: np.stack(convert_datum(*lonlat.T, source=datum, target="wgs84")) for datum in DATUMS
     }
     project = pyproj.Transformer.from_crs("EPSG:4326", reference.crs, always_xy=True)
-    shifts = _draw_shifts(rng)
-    trees = _Trees(
-        spatial.KDTree(shapely.get_coordinates(shapely.segmentize(reference.streets, 5.0))),
-        shapely.STRtree(reference.buildings),
-        shapely.STRtree(reference.alike),
-    )
+    shifts, trees = _draw_shifts(rng), _plant_trees(reference)
     signs, described = {}, {}
     for datum, truth in truths.items():
         # what cannot be projected is far away, which is all that is asked
@@ -152,6 +147,14 @@ def detect_datum(
         return DatumFit("wgs84", scores, np.nan)
     best, doubt = _judge(signs)
     return DatumFit(best if doubt < _DOUBT else None, scores, doubt)
+
+
+def _plant_trees(reference: Reference) -> "_Trees":
+    return _Trees(
+        spatial.KDTree(shapely.get_coordinates(shapely.segmentize(reference.streets, 5.0))),
+        shapely.STRtree(reference.buildings),
+        shapely.STRtree(reference.alike),
+    )
 
 
 def _coincide(truths: dict[str, Floats], reference: Reference, project: pyproj.Transformer) -> bool:
