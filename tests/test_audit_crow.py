@@ -86,6 +86,18 @@ def test_toilet_in_the_shadow():
     ]
 
 
+@pytest.mark.parametrize("before", range(12))
+def test_vertex_on_half_a_millimetre(before):
+    """Rows meet at a vertex that lies on half a millimetre, whatever streets stand before."""
+    # there and back 141.421356 m each: 282.843 m, its middle at 141.4215
+    streets = [
+        {"u": "a", "v": "b", "vertices": [(0, 0), (100 + 7.313 * before, 33.3)]},
+        {"u": "c", "v": "c", "vertices": [(0, 0), (100, 100), (0, 0)]},
+    ]
+    gaps = audit_crow(make_town(streets), 50).gaps
+    assert gaps.loc[gaps["edge_id"] == "way/1:0", "length_m"].to_list() == [282.843]
+
+
 def test_two_at_one_place():
     """Of two toilets at one place one gives its name to the whole street."""
     audit = audit_crow(make_town(one_street((0, 0), (100, 0)), toilets((50, 10), (50, 10))), 60)

@@ -170,10 +170,11 @@ def _find_places(frame: Frame, edge: Ints, at_mm: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class _Segments:
-    """Straight segments: row of the edge, start on it, length, start place, direction."""
+    """Straight segments: row of the edge, start and stop on it, length, start place, direction."""
 
     edge: Ints
     along: Floats
+    stop: Floats
     length: Floats
     start: Floats
     direction: Floats
@@ -191,6 +192,7 @@ def _read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> _Segments:
     return _Segments(
         rows[line[kept]],
         vertices.along[first],
+        vertices.along[first + 1],
         length,
         vertices.places[first],
         run / length[:, None],
@@ -264,7 +266,10 @@ def _place(frame: Frame, segments: _Segments, parts: pd.DataFrame) -> pd.DataFra
     lines = frame.streets.edges.geometry.array[edge]
     scale = frame.streets.length_mm[edge] / shapely.length(lines)
     start = np.rint((segments.along[segment] + parts["start"]) * scale)
-    end = np.rint((segments.along[segment] + parts["end"]) * scale)
+    # A segment stops at the very number at which the next one starts, so that both round alike.
+    whole = parts["end"] >= segments.length[segment]
+    end = np.where(whole, segments.stop[segment], segments.along[segment] + parts["end"])
+    end = np.rint(end * scale)
     return parts.assign(edge=edge, from_mm=start.astype(np.int64), to_mm=end.astype(np.int64))
 
 

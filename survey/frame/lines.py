@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import shapely
 
 Ints = npt.NDArray[np.int64]
@@ -46,8 +47,9 @@ def read_vertices(lines: npt.NDArray[Any]) -> Vertices:
     steps = np.zeros(len(places))
     steps[1:] = np.hypot(*np.diff(places, axis=0).T)
     steps[first[count > 0]] = 0
-    total = np.cumsum(steps)
-    return Vertices(places, first, count, total - total[first][line])
+    # Summed line by line: one sum over all would let a line's last digits depend on the others.
+    along = pd.Series(steps).groupby(line).cumsum().to_numpy()
+    return Vertices(places, first, count, along)
 
 
 def cut_lines(lines: npt.NDArray[Any], start: Floats, end: Floats) -> npt.NDArray[Any]:

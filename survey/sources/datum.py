@@ -20,6 +20,7 @@ _SHIFTS = 200
 _SHIFT_M = (100.0, 1000.0)
 _DATA_REACH_M = 250.0
 _LIKE_NEAR_M = 50.0
+_APART_DEG = 0.0005  # some 50 m
 _MIN_ROWS = 10
 _MAX_ROWS = 400
 _DOUBT = 0.05
@@ -105,10 +106,10 @@ def detect_datum(
     of cases (the number of signs and datums counted in, after Bonferroni) and if, by the same sign
     and row by row, it goes before each of the other two (paired t-test, one-sided 5 %).
 
-    A position counts once, and under each datum only if it is within 250 m of a street there:
+    Of positions within some 50 m of each other one counts (the shops of one building agree
+    whether right or wrong), and under each datum only if it is within 250 m of a street there:
     farther off there are no data to compare with. Below ten such positions the answer is ``None``:
-    so few may agree by accident, and a t-test on them says little. Of more than 400 positions
-    400 are drawn. Where rows or reference lie outside China all three datums are the same numbers,
+    so few may agree by accident, and a t-test on them says little. Of more than 400, 400 are drawn. Where rows or reference lie outside China all three datums are the same numbers,
     and the answer is "wgs84".
 
     Parameters
@@ -128,8 +129,10 @@ def detect_datum(
     DatumFit
     """
     rng = np.random.default_rng(seed)
-    lonlat = np.unique(np.round(np.column_stack([lon, lat]).astype(np.float64), 7), axis=0)
+    lonlat = np.unique(np.column_stack([lon, lat]).astype(np.float64), axis=0)
     lonlat = lonlat[~np.isnan(lonlat).any(axis=1)]
+    _, apart = np.unique(np.round(lonlat / _APART_DEG), axis=0, return_index=True)
+    lonlat = lonlat[apart]
     if len(lonlat) > _MAX_ROWS:
         lonlat = rng.choice(lonlat, _MAX_ROWS, replace=False, shuffle=False)
     truths = {
