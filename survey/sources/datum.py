@@ -108,9 +108,10 @@ def detect_datum(
 
     Of positions within some 50 m of each other one counts (the shops of one building agree
     whether right or wrong), and under each datum only if it is within 250 m of a street there:
-    farther off there are no data to compare with. Below ten such positions the answer is ``None``:
-    so few may agree by accident, and a t-test on them says little. Of more than 400, 400 are drawn. Where rows or reference lie outside China all three datums are the same numbers,
-    and the answer is "wgs84".
+    farther off there are no data to compare with. Below ten such positions the answer is
+    ``None``: so few may agree by accident, and a t-test on them says little. Of more than 400,
+    400 are drawn. Where rows or reference lie outside China all three datums are the same
+    numbers, and the answer is "wgs84".
 
     Parameters
     ----------
