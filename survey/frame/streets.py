@@ -337,13 +337,18 @@ def from_networkx(graph: "nx.MultiDiGraph[Any]") -> Streets:
             u, v, line = v, u, line.reverse()
         # A line and its reverse are the same street.
         shape = min(shapely.to_wkb(line), shapely.to_wkb(line.reverse()))
-        same = (*sorted([u, v]), str(facts.get("edge_id")), shape)
+        own = facts.get("edge_id")  # a list after osmnx has joined edges, in no order
+        same = (*sorted([u, v]), own if isinstance(own, str) else "", shape)
         if same not in rows:
             rows[same] = _edge_row(u, v, line, facts)
     edges = pd.DataFrame(list(rows.values()))
     unnamed = edges["edge_id"].isna()
-    number = edges.groupby("way_id").cumcount().astype("str")
-    edges.loc[unnamed, "edge_id"] = edges["way_id"] + ":" + number
+    # New numbers go on after those that edges of the same way brought along.
+    ids = edges["edge_id"].astype("str")
+    old = ids.str.extract(r":(\d+)$", expand=False).astype("float64")
+    first = (old.groupby(edges["way_id"]).transform("max") + 1).fillna(0)
+    number = first + edges.groupby(["way_id", unnamed]).cumcount()
+    edges.loc[unnamed, "edge_id"] = edges["way_id"] + ":" + number.astype("int64").astype("str")
     crs = graph.graph.get("crs")
     nodes = {"node_id": list(places), "geometry": list(places.values())}
     return Streets(
@@ -359,7 +364,8 @@ def _edge_row(u: str, v: str, line: BaseGeometry, facts: Mapping[str, Any]) -> d
     derived = describe_way({"highway": "road"} | tags)
     # Only `to_networkx` gives an edge these columns; elsewhere they are tags, or lists of them.
     own = facts if isinstance(facts.get("edge_id"), str) else {}
-    osmid = tags.get("osmid", "0")
+    osmid = facts.get("osmid", 0)
+    osmid = str(min(osmid, key=str) if isinstance(osmid, list) else osmid)
     return {
         "edge_id": own.get("edge_id"),
         "u": u,
