@@ -106,12 +106,10 @@ def detect_datum(
     of cases (the number of signs and datums counted in, after Bonferroni) and if, by the same sign
     and row by row, it goes before each of the other two (paired t-test, one-sided 5 %).
 
-    Of positions within some 50 m of each other one counts (the shops of one building agree
-    whether right or wrong), and under each datum only if it is within 250 m of a street there:
-    farther off there are no data to compare with. Below ten such positions the answer is
-    ``None``: so few may agree by accident, and a t-test on them says little. Of more than 400,
-    400 are drawn. Where rows or reference lie outside China all three datums are the same
-    numbers, and the answer is "wgs84".
+    Of positions within some 50 m of each other one counts (the shops of one building agree whether
+    right or wrong), and under each datum only if within 250 m of a street there. Below ten such
+    positions the answer is ``None``: so few may agree by accident. Of more than 400, 400 are drawn.
+    Outside China all three datums are the same numbers, and the answer is "wgs84".
 
     Parameters
     ----------
@@ -120,8 +118,7 @@ def detect_datum(
     reference
         The true surroundings.
     offstreet
-        Whether the positions may stand off the street, at or in buildings; if not, buildings are
-        no sign.
+        Whether the positions may stand off the street; if not, buildings are no sign.
     seed
         Of the shifts and of the choice among too many rows.
 
