@@ -164,14 +164,14 @@ def test_ctrl_c_ends_a_process_with_130(tmp_path):
     """A real interruption in the middle of a run leaves nothing behind."""
     write_town(tmp_path / "town.osm")
     config = write_config(tmp_path / "town.toml")
-    command = [sys.executable, "-c", "from survey.cli import main; main()"]
+    # A shell that runs the tests in the background lets its children ignore SIGINT.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heed}; from survey.cli import main; main()"]
     with subprocess.Popen(
         [*command, "run", config, "--out", tmp_path / "out"],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        # A shell that runs the tests in the background lets its children ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         for line in process.stderr:
             if "measuring reach" in line:
