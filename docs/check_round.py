@@ -20,6 +20,14 @@ def chance(*fields):
     return int(ticket(*fields)[:16], 16) / 2**64
 
 
+def radius_for(law, low, high, u):
+    if law == "uniform":
+        return round(low + (high - low) * u, 3)
+    rows = [row.split("=") for row in law.partition(":")[2].split(",")]
+    sums = itertools.accumulate(float(row[-1]) for row in rows[:-1])
+    return float(next((row[0] for row, total in zip(rows, sums) if u < total), rows[-1][0]))
+
+
 tables = {
     "points": read("points", "point_id", "kind"),
     "alleys": read("alleys", "alley_id"),
@@ -48,11 +56,7 @@ for seed, name, text, claimed in read("rounds", "seed", "round_id", "design", "f
         for (_, p), layer in itertools.product(
             order[: design.get("points", {}).get(kind)], ("alley", "compound")
         ):
-            radius = (
-                float(law[6:])
-                if law != "uniform"
-                else round(low + (high - low) * chance(*lead, p, "radius"), 3)
-            )
+            radius = radius_for(law, low, high, chance(*lead, p, "radius"))
             least, most = design[layer + "s"]
             count = min(
                 most, least + math.floor((most - least + 1) * chance(*lead, p, layer, "count"))

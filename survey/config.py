@@ -228,9 +228,8 @@ def check_radius(design: Design) -> None:
     DesignError
         If one does: units beyond would be left out without a word.
     """
-    greatest = design.within_m[1] if design.fixed_m is None else design.fixed_m
-    if greatest > REACH_M:
+    if design.greatest_m > REACH_M:
         raise DesignError(
-            f"the radius goes to {greatest:g} m, but distances are measured to {REACH_M} m;"
-            f" give a radius of {REACH_M} m at most"
+            f"the radius goes to {design.greatest_m:g} m, but distances are measured to"
+            f" {REACH_M} m; give a radius of {REACH_M} m at most"
         )

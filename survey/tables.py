@@ -146,6 +146,30 @@ TABLES: dict[str, TableSpec] = {
         flag=_words("replacement"),
         allowed={"layer": LAYERS},
     ),
+    "odds": TableSpec(
+        ("layer", "unit_id"),
+        _words("layer unit_id"),
+        _words("prob expected_visits prob_low prob_high"),
+        _words("points"),
+        flag=_words("near_edge"),
+        allowed={"layer": LAYERS},
+    ),
+    "priorities": TableSpec(
+        ("layer", "unit_id"),
+        _words("layer unit_id"),
+        _words("condition prob prob_low prob_high risk risk_low risk_high cost?"),
+        _words("rank"),
+        flag=_words("near_edge chosen"),
+        allowed={"layer": LAYERS},
+    ),
+    "mocks": TableSpec(
+        ("mock_id", "layer", "slot"),
+        _words("mock_id layer unit_id method seed"),
+        _words("prob"),
+        _words("slot"),
+        flag=_words("replacement"),
+        allowed={"layer": LAYERS},
+    ),
     "audit": TableSpec(
         ("rule_id",),
         _words("rule_id title metric"),
@@ -244,8 +268,10 @@ def _fits(series: "pd.Series[Any]", kind: str) -> bool:
     return kind == "number" or bool((series.astype("float64") % 1 == 0).all())
 
 
-def check(name: str, table: Any) -> Any:
+def check(name: str, table: Any, *, key: bool = True) -> Any:
     """Return `table` unchanged if it keeps the contract of `name`.
+
+    Without `key` it is left to the caller, who has a quicker way, whether the key is unique.
 
     Raises
     ------
@@ -260,7 +286,7 @@ def check(name: str, table: Any) -> Any:
         for column, kind in spec.columns.items()
     }
     faults = [fault for column in found for fault in found[column]]
-    if not any(found[column] for column in spec.key):
+    if key and not any(found[column] for column in spec.key):
         faults += _key_faults(table, spec.key)
     if spec.geometry is not None:
         faults += _geometry_faults(table, spec.geometry)
@@ -272,25 +298,25 @@ def check(name: str, table: Any) -> Any:
 def _column_faults(column: "pd.Series[Any]", kind: str, spec: TableSpec) -> list[str]:
     name = str(column.name)
     faults = []
+    missing = column.isna()
     good = {
-        "text": pd.api.types.infer_dtype(column) == "string" or column.isna().all(),
+        "text": pd.api.types.infer_dtype(column) == "string" or missing.all(),
         "number": pd.api.types.is_float_dtype(column.dtype),
         "whole": pd.api.types.is_integer_dtype(column.dtype),
         "flag": pd.api.types.is_bool_dtype(column.dtype),
     }[kind]
     if len(column) and not good:
         return [f"column {name!r} should hold {kind} values, not {column.dtype}"]
-    missing = column.isna()
     if missing.any() and name not in spec.may_miss:
         faults.append(f"column {name!r} has {missing.sum()} missing cells")
-    present = column[~missing]
+    present = column[~missing] if missing.any() else column
     if kind == "number" and len(present) and not np.isfinite(present.to_numpy()).all():
         faults.append(f"column {name!r} holds infinite numbers")
     if kind == "number" and name.endswith(("_m", "_m2")) and (present < 0).any():
         faults.append(f"column {name!r} holds lengths below 0")
     allowed = (spec.allowed or {}).get(name)
     if allowed is not None:
-        strange = sorted(set(present) - set(allowed))
+        strange = sorted(set(present.unique()) - set(allowed))
         if strange:
             faults.append(f"column {name!r} holds {strange[:3]}, allowed are {list(allowed)}")
     return faults

@@ -1,10 +1,7 @@
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from survey import example
 from survey.example import example_town
 from survey.sampling.reach import measure_reach
 
@@ -95,9 +92,3 @@ def test_same_every_time(town):
     """Two calls make equal towns, so that a change of one never shows in another."""
     for name, table in example_town().tables.items():
         pd.testing.assert_frame_equal(table, town.tables[name])
-
-
-def test_docstring():
-    """What the docstring shows is what comes out."""
-    result = doctest.testmod(example)
-    assert (result.attempted, result.failed) == (5, 0)

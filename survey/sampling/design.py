@@ -1,6 +1,7 @@
 """The rules of a draw: how far, how many of each layer, and which fixed points."""
 
 import difflib
+import itertools
 import json
 import math
 import re
@@ -10,12 +11,15 @@ from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from survey.errors import DesignError
 from survey.tables import KINDS
 
 _MOST = 1_000_000
+_SLACK = 1e-9  # how far the sum of weights may be from one
 _FIXED = re.compile(r"fixed:\s*([0-9]+(?:\.[0-9]+)?)")
+_LAWS = "'uniform', 'fixed:<metres>', or 'table:<metres>=<weight>,...'"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Design:
     min_m
         A unit nearer than this to the point is not eligible, metres.
     radius
-        The law of the radius: ``"uniform"`` on `within_m`, or ``"fixed:<metres>"`` inside it.
+        The law of the radius, inside `within_m`: ``"uniform"``; ``"fixed:<metres>"``; or a table
+        of radii and their weights, which sum to one, as ``"table:500=0.25,1000=0.75"`` or
+        ``{500: 0.25, 1000: 0.75}``.
     metric
         Which distance decides: ``"network"`` or ``"euclid"``.
     points
@@ -60,7 +66,7 @@ class Design:
     compounds: tuple[int, int] = (1, 2)
     within_m: tuple[float, float] = (500, 2000)
     min_m: float = 0
-    radius: str = "uniform"
+    radius: str | Mapping[Any, float] = "uniform"
     metric: str = "network"
     points: Mapping[str, int] | None = None
 
@@ -83,30 +89,71 @@ class Design:
         if self.alleys[1] + self.compounds[1] == 0:
             raise DesignError("alleys and compounds both ask for none; ask for one unit at least")
         low, high = self.within_m
-        fixed = self.fixed_m
-        if fixed is not None and not low <= fixed <= high:
+        radii = self.radii_m or (low, high)
+        if not low <= radii[0] <= radii[-1] <= high:
             raise DesignError(
                 f"radius {self.radius!r} lies outside within_m = [{low}, {high}]; change within_m"
                 " so that it holds the radius"
             )
-        greatest = high if fixed is None else fixed
-        if self.min_m >= greatest:
+        if self.min_m >= radii[-1]:
             raise DesignError(
-                f"min_m = {self.min_m} is not below the greatest radius {greatest:g} m;"
+                f"min_m = {self.min_m} is not below the greatest radius {radii[-1]:g} m;"
                 " nothing could be drawn"
             )
 
     @property
     def fixed_m(self) -> float | None:
         """The radius in metres where the law fixes it, else ``None``."""
-        return float(self.radius.removeprefix("fixed:")) if self.radius != "uniform" else None
+        text = str(self.radius)
+        return float(text.removeprefix("fixed:")) if text.startswith("fixed:") else None
+
+    @property
+    def radii_m(self) -> tuple[float, ...]:
+        """The radii in metres that the law can give, upwards; empty where it is uniform."""
+        return tuple(radius for radius, _ in self._atoms)
+
+    @property
+    def greatest_m(self) -> float:
+        """The greatest radius in metres that the law can give."""
+        return float((self.radii_m or self.within_m)[-1])
+
+    @property
+    def _atoms(self) -> list[tuple[float, float]]:
+        """Each radius of a law that has only some, with the chance of it or a smaller one."""
+        if self.radius == "uniform":
+            return []
+        if self.fixed_m is not None:
+            return [(self.fixed_m, 1.0)]
+        parts = [part.split("=") for part in str(self.radius).removeprefix("table:").split(",")]
+        sums = list(itertools.accumulate(float(weight) for _, weight in parts))
+        # Sums of fractions miss one by some last digits; the greatest radius takes the rest.
+        return [(float(parts[n][0]), sums[n]) for n in range(len(parts) - 1)] + [
+            (float(parts[-1][0]), 1.0)
+        ]
 
     def radius_for(self, u: float) -> float:
-        """Turn a number in [0, 1) into a radius in metres, rounded to the millimetre."""
-        if self.fixed_m is not None:
-            return self.fixed_m
+        """Turn a number in [0, 1) into a radius in metres, rounded to the millimetre.
+
+        Of a table it is the first radius, upwards, at which the sum of weights exceeds `u`.
+        """
+        if self.radius == "uniform":
+            low, high = self.within_m
+            return round(float(low + (high - low) * u), 3)
+        return next(radius for radius, chance in self._atoms if u < chance)
+
+    def chance_below(self, metres: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the probability that the radius is less than each of `metres`.
+
+        A uniform radius counts as continuous: the millimetre to which a ticket's is rounded
+        changes no probability by more than 0.0005 m over the width of `within_m`.
+        """
+        distance = np.asarray(metres, dtype=np.float64)
         low, high = self.within_m
-        return round(float(low + (high - low) * u), 3)
+        if self.radius == "uniform" and low < high:
+            return np.clip((distance - low) / (high - low), 0, 1)
+        radii, chances = zip(*(self._atoms or [(float(high), 1.0)]), strict=True)
+        found: npt.NDArray[np.float64] = np.r_[0.0, chances][np.searchsorted(radii, distance)]
+        return found
 
     def count_for(self, layer: str, u: float) -> int:
         """Turn a number in [0, 1) into how many units of `layer` (alley, compound) are drawn."""
@@ -208,13 +255,41 @@ def _bounds(value: Any, name: str, *, whole: bool = False) -> tuple[Any, Any]:
 def _law(radius: Any) -> str:
     if radius == "uniform":
         return "uniform"
+    if isinstance(radius, Mapping):
+        return _table_law(list(radius.items()))
+    if isinstance(radius, str) and radius.startswith("table:"):
+        parts = [part.partition("=") for part in radius.removeprefix("table:").split(",")]
+        return _table_law([(metres, weight) for metres, _, weight in parts])
     found = _FIXED.fullmatch(radius) if isinstance(radius, str) else None
     metres = _number(float(found[1]), "radius") if found else 0
     if metres == 0:
-        raise DesignError(
-            f"radius is {radius!r:.60}; give 'uniform', or 'fixed:<metres>' with metres above 0"
-        )
+        raise DesignError(f"radius is {radius!r:.60}; give {_LAWS}, with metres above 0")
     return f"fixed:{metres}"
+
+
+def _table_law(pairs: list[tuple[Any, Any]]) -> str:
+    """Write a table of radii and weights as one text, radii upwards."""
+    try:
+        numbers = [(float(metres), float(weight)) for metres, weight in pairs]
+    except (TypeError, ValueError):
+        raise DesignError(f"the table of the radius is {pairs!r:.80}; give {_LAWS}") from None
+    if not numbers:
+        raise DesignError(f"the table of the radius is empty; give {_LAWS}")
+    weights = [weight for _, weight in numbers]
+    if not all(weight > 0 for weight in weights) or abs(math.fsum(weights) - 1) > _SLACK:
+        raise DesignError(
+            f"the weights of the radius, {str(weights)[1:-1]:.80}, sum to {math.fsum(weights):.9g};"
+            " give weights above 0 that sum to 1"
+        )
+    radii = [_number(metres, "radius") for metres, _ in numbers]
+    if min(radii) == 0 or len(set(radii)) < len(radii):
+        raise DesignError(
+            f"the radii {str(radii)[1:-1]:.80} hold 0, or one twice; give each radius once"
+        )
+    rows = sorted(zip(radii, weights, strict=True))
+    if len(rows) == 1:
+        return f"fixed:{rows[0][0]}"
+    return "table:" + ",".join(f"{metres}={weight!r}" for metres, weight in rows)
 
 
 def _counts(points: Any) -> Mapping[str, int] | None:
