@@ -16,9 +16,24 @@ if TYPE_CHECKING:
     from survey.frame.streets import Streets, build_streets, from_networkx, to_networkx
     from survey.outputs.exports import export_tables
     from survey.outputs.maps import save_map
+    from survey.sampling.balance import (
+        inclusion_probs,
+        local_pivotal,
+        simple_random,
+        spatial_balance,
+        systematic,
+    )
+    from survey.sampling.conditions import Condition, as_condition, read_condition
     from survey.sampling.design import Design
     from survey.sampling.draw import Draw, Verdict, commit_design, draw_round, verify_round
+    from survey.sampling.estimate import estimate_mock, estimate_round
+    from survey.sampling.mock import draw_mock
+    from survey.sampling.odds import joint_odds, point_odds, visit_odds
+    from survey.sampling.priorities import Priorities, rank_priorities
     from survey.sampling.reach import measure_catchments, measure_reach
+    from survey.sampling.schemes import Scheme, find_scheme, read_schemes
+    from survey.sampling.simulate import Simulation, simulate_rounds
+    from survey.sampling.totals import Estimate, estimate_mean, estimate_total
     from survey.sources.area import Area, find_area
     from survey.sources.datum import convert_datum, detect_datum
     from survey.sources.extract import OsmData, read_extract
@@ -30,39 +45,63 @@ __all__ = [
     "Audit",
     "CityConfig",
     "CityResult",
+    "Condition",
     "Design",
     "Draw",
+    "Estimate",
     "Frame",
     "OsmData",
+    "Priorities",
     "Rule",
+    "Scheme",
+    "Simulation",
     "Streets",
     "SurveyError",
     "Verdict",
     "Workspace",
+    "as_condition",
     "audit_coverage",
     "build_frame",
     "build_streets",
     "commit_design",
     "convert_datum",
     "detect_datum",
+    "draw_mock",
     "draw_round",
+    "estimate_mean",
+    "estimate_mock",
+    "estimate_round",
+    "estimate_total",
     "example_town",
     "export_tables",
     "find_area",
     "find_doors",
     "find_rule",
+    "find_scheme",
     "from_networkx",
+    "inclusion_probs",
+    "joint_odds",
+    "local_pivotal",
     "measure_catchments",
     "measure_reach",
     "open_workspace",
+    "point_odds",
+    "rank_priorities",
+    "read_condition",
     "read_config",
     "read_extract",
     "read_layer",
     "read_rules",
+    "read_schemes",
     "run_city",
     "save_map",
+    "simple_random",
+    "simulate_rounds",
+    "spatial_balance",
+    "systematic",
     "to_networkx",
     "verify_round",
+    "visit_odds",
 ]
 
 _HOMES = {
@@ -78,9 +117,24 @@ _HOMES = {
     "survey.frame.streets": ("Streets", "build_streets", "from_networkx", "to_networkx"),
     "survey.outputs.exports": ("export_tables",),
     "survey.outputs.maps": ("save_map",),
+    "survey.sampling.balance": (
+        "inclusion_probs",
+        "local_pivotal",
+        "simple_random",
+        "spatial_balance",
+        "systematic",
+    ),
+    "survey.sampling.conditions": ("Condition", "as_condition", "read_condition"),
     "survey.sampling.design": ("Design",),
     "survey.sampling.draw": ("Draw", "Verdict", "commit_design", "draw_round", "verify_round"),
+    "survey.sampling.estimate": ("estimate_mock", "estimate_round"),
+    "survey.sampling.mock": ("draw_mock",),
+    "survey.sampling.odds": ("joint_odds", "point_odds", "visit_odds"),
+    "survey.sampling.priorities": ("Priorities", "rank_priorities"),
     "survey.sampling.reach": ("measure_catchments", "measure_reach"),
+    "survey.sampling.schemes": ("Scheme", "find_scheme", "read_schemes"),
+    "survey.sampling.simulate": ("Simulation", "simulate_rounds"),
+    "survey.sampling.totals": ("Estimate", "estimate_mean", "estimate_total"),
     "survey.sources.area": ("Area", "find_area"),
     "survey.sources.datum": ("convert_datum", "detect_datum"),
     "survey.sources.extract": ("OsmData", "read_extract"),

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from survey.config import REACH_M, CityConfig
 from survey.coverage.audit import Audit, audit_coverage
-from survey.errors import ConfigError, OutputError, WorkspaceError
+from survey.errors import ConfigError, DesignError, OutputError, WorkspaceError
 from survey.frame.assembly import build_frame
 from survey.frame.frame import Frame
 from survey.outputs.exports import export_tables
 from survey.outputs.maps import save_map
+from survey.records import add_round, find_stale, note_odds
 from survey.sampling.draw import Draw, draw_round, hash_frame
+from survey.sampling.odds import visit_odds
 from survey.sampling.reach import measure_catchments, measure_reach
 from survey.sources.area import find_area
 from survey.sources.extract import OsmData, read_extract
@@ -23,21 +27,25 @@ from survey.tables import TABLES
 from survey.workspace import (
     Report,
     Workspace,
-    add_round,
-    find_stale,
     open_workspace,
     osm_tables,
     save_workspace,
     start_manifest,
 )
 
+_RECORDS = ("rounds", "draws", "mocks")
+
 
 @dataclass(frozen=True, eq=False)
 class CityResult:
-    """What `run_city` made: the tables that it is about, and where the files are."""
+    """What `run_city` made: the tables that it is about, and where the files are.
+
+    `odds` is None if no round can satisfy the design.
+    """
 
     frame: Frame
     draw: Draw
+    odds: pd.DataFrame | None
     audit: Audit
     workspace: Path
     map: Path
@@ -81,6 +89,7 @@ def run_city(
         content, reach = frame_tables(frame, report)
         report("drawing")
         draw = draw_round(frame, reach, config.design, round_id=config.round_id, seed=config.seed)
+        odds = _work_out_odds(frame, reach, config, report)
         report("auditing coverage")
         audit = audit_coverage(frame, rules=config.rules, min_share=config.min_share)
         manifest = start_manifest(osm)
@@ -90,15 +99,31 @@ def run_city(
             "min_share": config.min_share,
         }
         rounds = add_round(earlier, draw, manifest)
+        if odds is not None:
+            manifest = note_odds(manifest, config.design)
         find_stale(rounds["rounds"], draw.rounds["frame_hash"].iloc[0], report)
         report(f"writing {home}")
-        made = content | rounds | audit.tables
-        save_map(stage / page, frame, draw=draw, audit=audit, reach=reach)
+        made = content | rounds | audit.tables | ({} if odds is None else {"odds": odds})
+        if earlier is not None and "mocks" in earlier.names:
+            made["mocks"] = earlier.read("mocks")
+        save_map(stage / page, frame, draw=draw, odds=odds, audit=audit, reach=reach)
         manifest["files"] = [page, *(path.name for path in export_tables(made, stage))]
         save_workspace(stage / workspace, osm_tables(osm) | made, manifest)
         # The workspace goes first: it names the others as files of this run.
         paths = publish_files(stage, home, [workspace, *manifest["files"]])
-    return CityResult(frame, draw, audit, paths[0], paths[1], paths[2:])
+    return CityResult(frame, draw, odds, audit, paths[0], paths[1], paths[2:])
+
+
+def _work_out_odds(
+    frame: Frame, reach: Any, config: CityConfig, report: Report
+) -> pd.DataFrame | None:
+    """Work out the odds; a city without anything to draw is told so, and gets none."""
+    report("working out the odds")
+    try:
+        return visit_odds(frame, reach, config.design)
+    except DesignError as fault:
+        report(f"no odds: {fault}")
+        return None
 
 
 def read_source(config: CityConfig, report: Report) -> OsmData:
@@ -148,7 +173,8 @@ def rebuild_frame(
 ) -> dict[str, Any]:
     """Build the frame of a workspace from what was fetched into it, and store it there.
 
-    The audit of the earlier frame is dropped; rounds stay, as a record that can be verified.
+    Audit, odds and priorities of the earlier frame are dropped; rounds and mock rounds stay, as a
+    record.
 
     Parameters
     ----------
@@ -180,14 +206,15 @@ def rebuild_frame(
         "parameters": {
             name: value
             for name, value in workspace.manifest["parameters"].items()
-            if name != "audit"
+            if name not in ("audit", "odds")
         },
     }
-    kept = {name: workspace.read(name) for name in ("rounds", "draws") if name in workspace.names}
-    if kept:
+    kept = {name: workspace.read(name) for name in _RECORDS if name in workspace.names}
+    if "rounds" in kept:
         find_stale(kept["rounds"], hash_frame(frame, reach), report)
-    if "audit" in workspace.names:
-        report("the audit of the earlier frame is dropped; run survey audit again")
+    for name in ("audit", "odds", "priorities"):
+        if name in workspace.names:
+            report(f"{name} of the earlier frame is dropped; run survey {name} again")
     report(f"writing {workspace.path}")
     save_workspace(workspace.path, osm_tables(osm) | made | kept, manifest, replace=True)
     return made

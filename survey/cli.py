@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from survey import cli_options, cli_print, cli_round
+from survey import cli_odds, cli_options, cli_print, cli_round
 from survey.errors import NetworkError, SurveyError
 
 
@@ -116,6 +116,7 @@ def run(config: Path, out: Path | None, *, replace: bool, as_json: bool) -> int:
         cli_print.put_json(
             name=city.name,
             round=cli_print.describe_round(result.draw),
+            odds=None if result.odds is None else cli_print.describe_odds(result.odds),
             audit=cli_print.list_rows(audit.summary),
             met=audit.met,
             min_share=city.min_share,
@@ -123,6 +124,8 @@ def run(config: Path, out: Path | None, *, replace: bool, as_json: bool) -> int:
         )
     else:
         cli_print.put_round(result.draw)
+        if result.odds is not None:
+            cli_print.put_odds(result.odds)
         cli_print.put_audit(audit.summary)
         cli_print.put(f"map: {result.map}\nworkspace: {result.workspace}")
         cli_print.put(f"tables: {len(result.tables)} CSV files in {folder}")
@@ -212,6 +215,14 @@ def frame(workspace: Path, datum: str, *, as_json: bool, **layers: Path | None) 
 cli.add_command(cli_round.commit)
 cli.add_command(cli_round.draw)
 cli.add_command(cli_round.verify)
+for verb in (
+    cli_odds.odds,
+    cli_odds.simulate,
+    cli_odds.priorities,
+    cli_odds.estimate,
+    cli_odds.schemes,
+):
+    cli.add_command(verb)
 
 
 @cli.command(short_help="Measure on which metres of street the toilet rules fail.")
@@ -265,7 +276,8 @@ def audit(
 def draw_map(workspace: Path, output: Path, *, replace: bool) -> None:
     """Write an HTML map that opens without internet."""
     progress = cli_print.Progress(f"reading {workspace}")
-    from survey.workspace import open_workspace, save_workspace_map
+    from survey.records import save_workspace_map
+    from survey.workspace import open_workspace
 
     stored = open_workspace(workspace)
     cli_print.put(save_workspace_map(stored, output, replace=replace, report=progress))

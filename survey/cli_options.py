@@ -41,17 +41,42 @@ def _range(_context: Any, parameter: Any, value: str | None) -> list[float] | No
     return [int(bound) if bound.is_integer() else bound for bound in (bounds[0], bounds[-1])]
 
 
+def _visits(_context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str, int] | None:
+    counts = {}
+    for value in values:
+        kind, _, number = value.partition("=")
+        if not number.isdecimal():
+            raise click.BadParameter(f"{value!r} is not KIND=N, such as school=3", param=parameter)
+        counts[kind] = int(number)
+    return counts or None
+
+
 design_options = add_options(
+    click.option("--scheme", metavar="ID", help="Begin with a scheme of survey schemes."),
     click.option("--alleys", callback=_range, metavar="1-2", help="How many alleys per point."),
     click.option(
         "--compounds", callback=_range, metavar="1-2", help="How many compounds per point."
     ),
     click.option("--within", callback=_range, metavar="500-2000", help="Bounds of the radius, m."),
     click.option("--min", "min_m", type=float, help="Least distance of a unit, m."),
-    click.option("--radius", metavar="LAW", help="uniform, or fixed:R with R in metres."),
+    click.option(
+        "--radius", metavar="LAW", help="uniform, fixed:R (m), or table:R=WEIGHT,R=WEIGHT,..."
+    ),
     click.option(
         "--metric",
         type=click.Choice(["network", "euclid"]),
         help="Distance along streets, or in a straight line.",
     ),
+    click.option(
+        "--visit",
+        multiple=True,
+        callback=_visits,
+        metavar="KIND=N",
+        help="Visit only N points of a kind; may be repeated.",
+    ),
+)
+condition_options = add_options(
+    click.option("--column", help="The column of the condition; recognised if absent."),
+    click.option("--greatest", type=float, help="The greatest score, if it is not 1."),
+    click.option("--fails-below", type=float, metavar="0-1", help="A unit fails below this."),
 )

@@ -1,6 +1,7 @@
 """What the command line prints: data on stdout, talk on stderr."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -139,3 +140,143 @@ def put_quality(table: Any) -> None:
         put(
             f"{row['verdict']:5} {row['scope']:24} {row['measure']:28} {value:>18}  {note}".rstrip()
         )
+
+
+def describe_odds(table: Any) -> dict[str, Any]:
+    """Describe odds: how much of the frame a round is expected to visit."""
+    facts: dict[str, Any] = {}
+    for layer in ("alley", "compound"):
+        rows = table[table["layer"] == layer]
+        facts[f"{layer}s"] = len(rows)
+        facts[f"{layer}s_expected"] = float(rows["prob"].sum())
+        facts[f"{layer}s_never"] = int((rows["prob_high"] == 0).sum())
+    facts["near_edge"] = int(table["near_edge"].sum())
+    facts |= table.attrs
+    return facts
+
+
+def put_odds(table: Any) -> None:
+    """Put on stdout what `describe_odds` tells."""
+    facts = describe_odds(table)
+    put(
+        f"a round draws {facts['alleys_expected']:.1f} of {facts['alleys']} alleys and"
+        f" {facts['compounds_expected']:.1f} of {facts['compounds']} compounds on average"
+    )
+    for layer in ("alley", "compound"):
+        if facts[f"points_without_{layer}"]:
+            put(f"  {facts[f'points_without_{layer}']} points have no {layer} in reach")
+        if facts[f"{layer}s_never"]:
+            put(f"  {facts[f'{layer}s_never']} {layer}s can never be drawn")
+    if facts["near_edge"]:
+        put(
+            f"  {facts['near_edge']} units (*) are touched by a point nearer than 2 km to the edge"
+            " of the data, beyond which units are unknown"
+        )
+
+
+def put_units(table: Any, frame: Any, top: int) -> None:
+    """Put the first units of `odds` or `priorities` on stdout, each with its band."""
+    if not top or table.empty:
+        return
+    names = {
+        (layer, unit_id): name
+        for layer, units in (("alley", frame.alleys), ("compound", frame.compounds))
+        for unit_id, name in zip(units[f"{layer}_id"], units["name"], strict=True)
+    }
+    ranked = "risk" in table
+    put(f"{'risk  ' if ranked else ''}odds    band            unit")
+    for row in table.head(top).itertuples():
+        name = names[row.layer, row.unit_id]
+        risk = f"{row.risk:.3f} " if ranked else ""
+        edge = "*" if row.near_edge else " "
+        band = f"{row.prob_low:.1%}-{row.prob_high:.1%}"
+        chosen = "  (chosen)" if ranked and row.chosen else ""
+        label = f"{name} ({row.unit_id})" if isinstance(name, str) else row.unit_id
+        put(f"{risk}{row.prob:6.1%}{edge} {band:15} {row.layer} {label}{chosen}")
+
+
+def put_numbers(found: Any) -> None:
+    """Put on stdout how many units the simulated rounds met."""
+    of = "rounds" if found.quarters == 1 else f"years of {found.quarters} rounds"
+    put(f"{found.rounds:,} {of}, repeats {found.repeats}")
+    put(f"{'':10} {'mean':>9} {'+-se':>8} {'sd':>8} {'5%':>6} {'50%':>6} {'95%':>6}")
+    for row in found.numbers.itertuples():
+        quantiles = f"{row.q05:6g} {row.q50:6g} {row.q95:6g}"
+        put(f"{row.number:10} {row.mean:9.3f} {row.mean_se:8.3f} {row.sd:8.3f} {quantiles}")
+
+
+def say_missing(missing: Any) -> None:
+    """List on stderr the units without a condition, the first of them by name."""
+    if len(missing):
+        first = ", ".join(missing["unit_id"].head(10))
+        more = f" and {len(missing) - 10} more (--json lists all)" if len(missing) > 10 else ""
+        say(f"survey: {len(missing)} units have no condition, none is guessed: {first}{more}")
+
+
+def describe_priorities(ranked: Any, found: Any) -> dict[str, Any]:
+    """Describe priorities and the simulated number of failing units for JSON."""
+    failing = found.numbers[found.numbers["number"] == "failing"]
+    counts = found.counts[found.counts["number"] == "failing"]
+    return {
+        "expected_failing": ranked.expected_failing,
+        "expected_low": ranked.expected_low,
+        "expected_high": ranked.expected_high,
+        "saved": ranked.saved,
+        "bound": ranked.bound,
+        "proven": ranked.proven,
+        "failing": list_rows(failing)[0],
+        "failing_counts": list_rows(counts),
+        "missing": list_rows(ranked.missing),
+        "priorities": list_rows(ranked.table),
+        "notes": list(ranked.notes),
+    }
+
+
+def put_priorities(ranked: Any, found: Any) -> None:
+    """Put on stdout how many failing units a round meets, and what the chosen ones save."""
+    put(
+        f"a round meets {ranked.expected_failing:.2f} failing units on average"
+        f" ({ranked.expected_low:.2f} to {ranked.expected_high:.2f} over the band and the units"
+        " without a condition)"
+    )
+    row = found.numbers.set_index("number").loc["failing"]
+    put(
+        f"  simulated: {row['mean']:.2f} +- {row['mean_se']:.2f}, nine rounds in ten meet"
+        f" {row['q05']:g} to {row['q95']:g} ({found.rounds:,} rounds)"
+    )
+    chosen = int(ranked.table["chosen"].sum())
+    if chosen:
+        proof = "the best choice" if ranked.proven else f"no choice saves over {ranked.bound:.3f}"
+        put(f"  mending the {chosen} chosen saves {ranked.saved:.3f} of them; {proof}")
+
+
+def put_mock(mocks: Any, frame: Any) -> None:
+    """Put a mock round on stdout: its units in order, and those that stand by."""
+    names = dict(zip(frame.alleys["alley_id"], frame.alleys["name"], strict=True))
+    names |= dict(zip(frame.compounds["compound_id"], frame.compounds["name"], strict=True))
+    row = mocks.iloc[0]
+    put(f"mock round {row['mock_id']}, {row['method']}, seed {row['seed']}")
+    for row in mocks.itertuples():
+        name = names[row.unit_id]
+        label = f"{name} ({row.unit_id})" if isinstance(name, str) else row.unit_id
+        stand_by = "  (replacement)" if row.replacement else ""
+        put(f"{row.layer:9}{row.slot:4}  {label}{stand_by}")
+
+
+def put_estimate(found: Any, asked: dict[str, Any]) -> None:
+    """Put an estimate on stdout, and on what it rests."""
+    put(
+        f"{asked['measure']} of {asked['column']} over all {asked['layer']}s: {found.value:.6g}"
+        f" +- {found.se:.4g} (95 %: {found.low:.6g} to {found.high:.6g}, {found.sample} units)"
+    )
+    put(f"  {found.method}")
+    for note in found.notes:
+        put(f"  {note}")
+
+
+def fill_none(values: dict[str, Any]) -> dict[str, Any]:
+    """Make numbers that are missing None, for JSON."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in values.items()
+    }

@@ -66,7 +66,7 @@ def make_case(seed):
     """
     rng = np.random.default_rng(seed)
     names = [f"单元{n}" for n in range(6)]
-    kinds = rng.permutation(["school", "market", "station"])[: rng.integers(1, 4)]
+    kinds = rng.permutation(["school", "market", "station"])[: rng.integers(1, 3)]
     points = [
         (name, str(rng.choice(kinds)), float(rng.choice([0, 1999.999, 2000, 5000])))
         for name in names[: rng.integers(1, 5)]
@@ -107,7 +107,7 @@ def make_design(rng):
         shares = {1: (1.0,), 2: (0.125, 0.875), 3: (0.25, 0.625, 0.125)}[len(radii)]
         most = radii[-1]
         radius = dict(zip(radii, shares, strict=True))
-    visited = {str(kind): int(rng.integers(0, 4)) for kind in ("school", "market")}
+    visited = {kind: int(rng.choice([0, 1, 1, 2, 3])) for kind in ("school", "market")}
     return Design(
         alleys=counts[rng.integers(len(counts))],
         compounds=counts[rng.integers(len(counts))],
@@ -115,7 +115,7 @@ def make_design(rng):
         min_m=max(d for d in (0, rng.choice([0, 0, 300, 500, 800])) if d < most),
         radius=radius,
         metric=str(rng.choice(["network", "euclid"])),
-        points=visited if rng.random() < 0.5 else None,
+        points=visited if rng.random() < 0.6 else None,
     )
 
 

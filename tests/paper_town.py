@@ -227,18 +227,16 @@ def make_audit(text=str):
 
 
 def make_odds(text=str):
-    return pd.DataFrame(
-        {
-            "layer": ["alley", "compound"],
-            "unit_id": [text("alley/201"), text("way/900")],
-            "prob": [0.4321, 0.1],
-            "expected_visits": [0.5, 0.1],
-            "points": [2, 1],
-            "prob_low": [0.25, 0.05],
-            "prob_high": [0.75, 0.2],
-            "near_edge": [True, False],
-        }
-    )
+    rows = [
+        ("alley", "alley/104", 0.0, 0.0, 0, 0.0, 0.0, False),
+        ("alley", "alley/201", 0.4321, 0.5, 2, 0.25, 0.75, True),
+        ("alley", "alley/206", 0.0123, 0.0124, 1, 0.0, 0.0456, False),
+        ("compound", "way/900", 0.1, 0.1, 1, 0.05, 0.2, False),
+        ("compound", "way/901", 0.0, 0.0, 0, 0.0, 0.0, True),
+    ]
+    names = ("layer", "unit_id", "prob", "expected_visits", "points", "prob_low", "prob_high")
+    table = pd.DataFrame(rows, columns=[*names, "near_edge"])
+    return table.assign(unit_id=table["unit_id"].map(text))
 
 
 def hostile(text):

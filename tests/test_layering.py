@@ -23,6 +23,7 @@ ORDER = (
     "outputs",
     "staging",
     "workspace",
+    "records",
     "config",
     "city",
     "cli",

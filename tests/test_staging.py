@@ -8,8 +8,9 @@ import pytest
 
 from commands import digest_files, run_survey, town_config
 from survey.errors import OutputError
+from survey.records import verify_rounds
 from survey.staging import publish_files, refuse_existing, stage_files
-from survey.workspace import open_workspace, verify_rounds
+from survey.workspace import open_workspace
 
 KILL = """
 import os, signal, sys

@@ -8,7 +8,8 @@ import pytest
 from commands import digest_files, edit, run_survey, town_config, write_config, write_town
 from survey import tables, workspace
 from survey.errors import TableError, WorkspaceError
-from survey.workspace import open_workspace, save_workspace, update_workspace, verify_rounds
+from survey.records import verify_rounds
+from survey.workspace import open_workspace, save_workspace, update_workspace
 
 # ---------------------------------------------------------------- what a run writes
 

@@ -79,6 +79,17 @@ def export_tables(
     return write_files(contents, replace=replace)
 
 
+def write_table(path: str | Path, table: pd.DataFrame, *, replace: bool = False) -> Path:
+    """Write one table as a CSV file, as `export_tables` does.
+
+    Raises
+    ------
+    OutputError
+        If the file exists and `replace` is false, or it cannot be written.
+    """
+    return write_files({Path(path): _csv_bytes(table)}, replace=replace)[0]
+
+
 def label_points(shapes: gpd.GeoSeries) -> gpd.GeoSeries:
     """Find the one position that stands for each geometry.
 

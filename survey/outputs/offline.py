@@ -40,7 +40,7 @@ _ADDRESSES = {
 }
 _CSS_REQUEST = re.compile(r"""@import|url\((?!\s*["']?(?:data:|#))[^)]*""", re.IGNORECASE)
 _SCRIPT_REQUEST = re.compile(r"""(?:https?|wss?)://[^\s"'`]*|["'`]//[^\s"'`]+""", re.IGNORECASE)
-_UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]|/(?=/)")
+_UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]|(?<=/)/")
 
 
 class Raw(Element):

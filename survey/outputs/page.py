@@ -18,6 +18,7 @@ from folium.map import Layer
 
 from survey.outputs.exports import label_points
 from survey.outputs.offline import LEAFLET_CSS, LEAFLET_JS, Raw, read_asset, to_script
+from survey.outputs.texts import Texts
 
 DECIMALS = 5
 """Decimals of the degrees in a map: a metre on the ground."""
@@ -27,9 +28,6 @@ MAJOR = ("motorway", "trunk", "primary", "secondary")
 
 MIDDLE = ("tertiary", "unclassified", "residential", "living_street", "pedestrian")
 """Classes of street that are drawn middling; the rest is thin."""
-
-Texts = list[str | None]
-"""A column of facts; None where there is nothing to say."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Facts:
         That table's rows for each feature.
     letters
         What stands in the badge, if it is not the style's letter.
+    probs
+        The probabilities that the features are coloured by.
     """
 
     titles: list[str]
@@ -57,7 +57,8 @@ class Facts:
     columns: dict[str, Texts]
     heads: tuple[str, ...] = ()
     rows: list[list[Texts]] | None = None
-    letters: list[str] | None = None
+    letters: Texts | None = None
+    probs: list[float] | None = None
 
 
 def new_page(heading: str, *, html: str) -> folium.Map:
@@ -168,21 +169,16 @@ def facts_layer(
     degrees = shapely.transform(
         shapes.to_crs(4326).to_numpy(), lambda places: np.round(places, DECIMALS)
     )
-    own: dict[str, Any] = {"title": facts.titles, "style": facts.styles}
-    own |= {"rows": facts.rows, "letter": facts.letters}
+    properties, words = _pack_facts(facts)
     features = [
-        {
-            "type": "Feature",
-            "properties": {name: column[n] for name, column in own.items() if column}
-            | {"values": [column[n] for column in facts.columns.values()]},
-            "geometry": shapely.geometry.mapping(shape),
-        }
-        for n, shape in enumerate(degrees)
+        {"type": "Feature", "properties": own, "geometry": shapely.geometry.mapping(shape)}
+        for own, shape in zip(properties, degrees, strict=True)
     ]
     value = {
         "look": look,
         "fields": list(facts.columns),
         "heads": facts.heads,
+        "words": words,
         "collection": {"type": "FeatureCollection", "features": features},
     }
     return PageLayer(label, "features", value, show=show)
@@ -283,6 +279,23 @@ class _Finish(Element):
 
 def _figure(element: Element) -> Figure:
     return cast("Figure", element.get_root())
+
+
+def _pack_facts(facts: Facts) -> tuple[list[dict[str, Any]], Texts]:
+    """Make the properties of each feature, and the words that the cells of its rows count into."""
+    # The same names and distances come again and again: each stands in the file once.
+    cells = (cell for rows in facts.rows or [] for row in rows for cell in row)
+    words = {word: n for n, word in enumerate(dict.fromkeys(cells))}
+    own: dict[str, Any] = {"title": facts.titles, "style": facts.styles, "letter": facts.letters}
+    own["values"] = list(zip(*facts.columns.values(), strict=True)) or [()] * len(facts.titles)
+    if facts.rows is not None:
+        own["rows"] = [[[words[cell] for cell in row] for row in rows] for rows in facts.rows]
+    if facts.probs is not None:
+        # Shorter in the file; what is not 0 stays so.
+        own["prob"] = [float(f"{prob:.4g}") for prob in facts.probs]
+    columns = {name: column for name, column in own.items() if column}
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows], list(words)
 
 
 def _with_badges(shapes: gpd.GeoSeries) -> gpd.GeoSeries:

@@ -167,12 +167,18 @@ class Design:
         Keys are sorted, nothing is spaced, text is not escaped to ASCII, and ``points`` is left
         out where every point is visited.
         """
-        table = {field.name: getattr(self, field.name) for field in fields(self)}
-        if self.points is None:
-            del table["points"]
-        else:
-            table["points"] = dict(self.points)
+        table = self.to_table()
         return json.dumps(table, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def to_table(self) -> dict[str, Any]:
+        """Give the keys of ``[design]``, defaults filled in, as values that JSON can hold."""
+        table = {field.name: getattr(self, field.name) for field in fields(self)}
+        table["points"] = None if self.points is None else dict(self.points)
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in table.items()
+            if value is not None
+        }
 
     @classmethod
     def from_json(cls, text: str) -> Self:

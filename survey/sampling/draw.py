@@ -169,11 +169,12 @@ def _cell_texts(column: pd.Series, table: str) -> list[str]:
         return ["" if text == "nan" else text for text in metres]
     texts: list[str] = column.astype("str").tolist()
     for text in set(texts):
-        _check_text(text, f"table {table!r}, column {column.name!r}")
+        check_text(text, f"table {table!r}, column {column.name!r}")
     return texts
 
 
-def _check_text(text: object, where: str) -> None:
+def check_text(text: object, where: str) -> None:
+    """Check that a ticket can be made of a text; DesignError, with `where` it stands, if not."""
     if not isinstance(text, str) or not text.strip():
         raise DesignError(f"{where}: found {text!r}; give text that is not empty")
     if _FORBIDDEN.search(text):
@@ -243,8 +244,8 @@ def _derive(
     frame: DrawFrame, reach: pd.DataFrame, design: Design, lead: tuple[str, str]
 ) -> tuple[pd.DataFrame, tuple[str, ...], dict[str, float]]:
     """Draw by the tickets that begin with `lead`, the seed and the round's id."""
-    _check_text(lead[0], "seed")
-    _check_text(lead[1], "round_id")
+    check_text(lead[0], "seed")
+    check_text(lead[1], "round_id")
     visited, notes = _choose_points(frame.points, design, lead)
     radii = {name: design.radius_for(_chance(*lead, name, "radius")) for name in visited}
     eligible = _group_eligible(frame, reach, design, radii)

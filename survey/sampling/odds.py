@@ -70,26 +70,33 @@ def visit_odds(frame: DrawFrame, reach: pd.DataFrame, design: Design) -> pd.Data
     [0.25, 0.25, 0.762695...]
     """
     pairs = find_pairs(frame, reach, design)
-    chance = visit_chances(pairs, design)
-    prob, visits = _mix(pairs, chance)
+    prob, visits = _mix(pairs, visit_chances(pairs, design))
     _check_identity(pairs, design, visits)
-    low, high = find_band(pairs, design)
     uniform = _mix(pairs, visit_chances(pairs, replace(design, radius="uniform")))[0]
+    low, high = find_band(pairs, design)
+    bounds = np.minimum.reduce([low, prob, uniform]), np.maximum.reduce([high, prob, uniform])
+    odds = _tabulate(pairs, design, (prob, visits), bounds)
+    odds.attrs |= _count_empty(pairs, design)
+    return odds
+
+
+def _tabulate(
+    pairs: Pairs, design: Design, own: tuple[Floats, Floats], bounds: tuple[Floats, Floats]
+) -> pd.DataFrame:
     within = pairs.distance_m <= design.greatest_m
     near = (pairs.points["data_edge_m"] < EDGE_M).to_numpy()[pairs.point]
     size = len(pairs.units)
     columns = {
         "layer": pairs.units["layer"],
         "unit_id": pairs.units["unit_id"],
-        "prob": prob,
-        "expected_visits": visits,
+        "prob": own[0],
+        "expected_visits": own[1],
         "points": np.bincount(pairs.unit[within], minlength=size),
-        "prob_low": np.minimum.reduce([low, prob, uniform]),
-        "prob_high": np.maximum.reduce([high, prob, uniform]),
+        "prob_low": bounds[0],
+        "prob_high": bounds[1],
         "near_edge": np.bincount(pairs.unit[near], minlength=size) > 0,
     }
     odds: pd.DataFrame = make("odds", columns)[[*columns]]
-    odds.attrs |= _count_empty(pairs, design)
     return odds
 
 

@@ -102,8 +102,7 @@ def simulate_rounds(  # noqa: PLR0913 - a dataclass for what most leave alone wo
     Raises
     ------
     TableError, DesignError
-        As `visit_odds`; DesignError also if a parameter has a wrong value or `condition` names a
-        unit that is not in the frame.
+        As `visit_odds`; or if a value is wrong, or `condition` names a unit not in the frame.
     """
     _check_values(rounds, quarters, repeats)
     pairs = find_pairs(frame, reach, design)

@@ -48,16 +48,36 @@ const survey = (() => {
       edge: {label: "近边缘空白段 · Gap near data edge", color: "#d0021b", weight: 2.5,
         opacity: 0.7, dashArray: "5 5"},
     },
-    alleys: {alley: {label: "背街小巷 · Alley", color: "#3b7a94", weight: 3, opacity: 0.9}},
+    priorities: {
+      mend: {label: "先整治（数字为次序）· Mend first (rank)", color: "#7a3d00", tint: "#7a3d00", sides: 4, turn: 1 / 8,
+        weight: 4, opacity: 0.85, fillOpacity: 0, badge: 12, size: 0.85, shift: -20},
+    },
+    alleys: {
+      alley: {label: "背街小巷 · Alley", color: "#3b7a94", weight: 3, opacity: 0.9},
+      edge: {weight: 3, dashArray: "9 3"},
+    },
     compounds: {
       compound: {label: "小区 · Compound", color: "#9b8a66", fillColor: "#c9b78f", weight: 1, area: true,
         fillOpacity: 0.35},
+      edge: {weight: 2, dashArray: "5 4"},
     },
     subdistricts: {
       subdistrict: {label: "街道办辖区 · Subdistrict", color: "#8d8470", weight: 1.5, dashArray: "2 5",
         fill: false, interactive: false},
     },
   };
+
+  // Classes of probability, each up to and with its number, in colours that darken evenly: who
+  // cannot tell the hues can still tell the order. Grey is what cannot be drawn.
+  const ODDS = [
+    [0, "#bab6ac"], [0.02, "#8ac77f"], [0.05, "#4fb08f"], [0.1, "#2795a6"], [0.2, "#1e74a6"],
+    [0.4, "#234f99"], [1, "#131a5e"],
+  ];
+
+  function oddsLook(prob) {
+    const [, color] = ODDS.find(([most]) => prob <= most);
+    return {color, fillColor: color, fillOpacity: 0.65, opacity: 1, casing: 2};
+  }
 
   function make(tag, text, className) {
     const node = document.createElement(tag);
@@ -112,6 +132,16 @@ const survey = (() => {
       this.options.weight = this.options.fullWeight * share;
       project.call(this);
     },
+    // A rim of white parts a line from an area of the same colour below it.
+    _updatePath() {
+      const {color, weight, casing, _dashArray} = this.options;
+      if (casing) {
+        Object.assign(this.options, {color: "#fff", weight: weight + casing, _dashArray: null});
+        this._renderer._updatePoly(this);
+        Object.assign(this.options, {color, weight, _dashArray});
+      }
+      this._renderer._updatePoly(this);
+    },
   });
 
   // A marker on the canvas: a thousand of them cost less than a hundred elements of the page.
@@ -120,6 +150,10 @@ const survey = (() => {
       const near = this._map.getZoom() >= LETTERS_FROM_ZOOM;
       this._radius = this.options.badge * (near ? 1 : 0.6);
       L.CircleMarker.prototype._project.call(this);
+      if (!this.options.shift) return;
+      // Beside the badge of a draw that may stand at the same place.
+      this._point = this._point.add([0, this.options.shift * (near ? 1 : 0.6)]);
+      this._updateBounds();
     },
     _updatePath() {
       if (!this._renderer._drawing || this._empty()) return;
@@ -139,9 +173,12 @@ const survey = (() => {
     box.append(list);
     if (fact.rows && fact.rows.length) {
       const table = make("table");
-      for (const [tag, row] of [["th", spec.heads], ...fact.rows.map((row) => ["td", row])]) {
+      const rows = fact.rows.map((row) => ["td", row.map((word) => spec.words[word])]);
+      for (const [tag, row] of [["th", spec.heads], ...rows]) {
         const line = make("tr");
-        row.forEach((cell) => line.append(make(tag, cell)));
+        const cells = row.map((cell) => make(tag, cell));
+        if (cells.length === 1) cells[0].colSpan = spec.heads.length;
+        line.append(...cells);
         table.append(line);
       }
       box.append(table);
@@ -168,8 +205,11 @@ const survey = (() => {
 
   function features(spec) {
     const look = LOOKS[spec.look];
-    const styleOf = ({properties: fact}) =>
-      fact.letter ? {...look[fact.style], letter: fact.letter} : look[fact.style];
+    const styleOf = ({properties: fact}) => ({
+      ...look[fact.style],
+      ...(fact.letter && {letter: fact.letter}),
+      ...(fact.prob !== undefined && oddsLook(fact.prob)),
+    });
     const names = spec.look === "subdistricts";
     const layer = L.geoJSON(spec.collection, {
       ...(names && quiet),
@@ -182,7 +222,7 @@ const survey = (() => {
           path.bindTooltip(title, {permanent: true, direction: "center", className: "survey-label"});
         } else {
           path.bindTooltip(title, {sticky: true});
-          path.bindPopup(() => popup(spec, fact), {maxWidth: 340, maxHeight: 360});
+          path.bindPopup(() => popup(spec, fact), {maxWidth: 340, maxHeight: 360, autoPanPaddingTopLeft: [5, 45]});
         }
       },
     });
@@ -219,25 +259,68 @@ const survey = (() => {
     return canvas;
   }
 
+  function item(style) {
+    const line = make("li");
+    line.append(swatch(style), make("span", style.label));
+    return line;
+  }
+
+  // What the colours of alleys and compounds mean, once for both.
+  function oddsLegend() {
+    const box = make("section", undefined, "survey-odds");
+    const classes = make("ol");
+    for (const [most] of ODDS) {
+      const line = make("li");
+      line.append(swatch({...oddsLook(most), weight: 3, area: true}), make("span", most ? `≤${100 * most}%` : "0"));
+      classes.append(line);
+    }
+    const list = make("ul");
+    list.append(item({...LOOKS.alleys.edge, ...oddsLook(0.2), label: "近数据边缘，外面未知 · Near data edge"}));
+    box.append(
+      make("h3", "入样概率 · Odds of being drawn"),
+      make("p", "线 = 小巷 alley，面 = 小区 compound"),
+      classes,
+      list,
+      make("p", "颜色按本方案的半径规则；其他规则下的概率范围见弹窗 · Colours follow the design's own law of the radius;"
+        + " the band over other laws is in the popups"),
+    );
+    return box;
+  }
+
+  function byOdds(layer) {
+    return layer.survey.collection.features.some((feature) => "prob" in feature.properties);
+  }
+
   function legend(layers) {
     const control = L.control({position: "bottomright"});
     control.onAdd = () => {
       const box = make("details", undefined, "survey-legend leaflet-control");
-      box.open = window.innerWidth > 700;
+      box.open = !narrow();
       box.append(make("summary", "图例 · Legend"));
+      if (layers.some(byOdds)) box.append(oddsLegend());
       const list = make("ul");
-      for (const look of new Set(layers.map((layer) => layer.survey.look))) {
-        for (const style of Object.values(LOOKS[look])) {
-          const item = make("li");
-          item.append(swatch(style), make("span", style.label));
-          list.append(item);
-        }
+      for (const look of new Set(layers.filter((layer) => !byOdds(layer)).map((layer) => layer.survey.look))) {
+        list.append(...Object.values(LOOKS[look]).filter((style) => style.label).map(item));
       }
       box.append(list);
       L.DomEvent.disableClickPropagation(box).disableScrollPropagation(box);
       return box;
     };
     return control;
+  }
+
+  const badgesOf = (layer) =>
+    layer.getLayers ? layer.getLayers().flatMap(badgesOf) : layer instanceof Badge ? [layer] : [];
+
+  const narrow = () => window.innerWidth <= 700;
+
+  // On a phone the list of layers would hide the map, and the zoom buttons the top of a popup.
+  function makeRoom(map) {
+    const list = document.querySelector(".leaflet-control-layers-list");
+    const box = make("details");
+    list.replaceWith(box);
+    box.append(make("summary", "图层 · Layers"), list);
+    map.zoomControl.setPosition("bottomleft");
   }
 
   // Called last, with the layers from the highest to the lowest, and the first view.
@@ -248,15 +331,20 @@ const survey = (() => {
       paddingTopLeft: [wide ? 50 : 12, 12],
       paddingBottomRight: [wide ? 310 : 12, 12],
     });
+    if (layers.some(byOdds)) {
+      // An area that was drawn is an outline here, so that the colour of its odds stays what it is.
+      for (const layer of layers) if (layer.survey.look === "draws") layer.setStyle({fillOpacity: 0});
+    }
+    // No line and no area covers a badge, of whichever layer.
     const order = () => {
-      for (const layer of [...layers].reverse()) {
-        if (map.hasLayer(layer)) layer.bringToFront();
-      }
+      const shown = layers.filter((layer) => map.hasLayer(layer)).reverse();
+      for (const layer of [...shown, ...shown.flatMap(badgesOf)]) layer.bringToFront();
     };
     order();
     map.on("overlayadd", order);
     L.control.scale({imperial: false, position: "bottomleft"}).addTo(map);
     legend(layers).addTo(map);
+    if (narrow()) makeRoom(map);
   }
 
   return {streets, outline, features, finish};
