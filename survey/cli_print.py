@@ -165,6 +165,11 @@ def put_odds(table: Any) -> None:
     for layer in ("alley", "compound"):
         if facts[f"points_without_{layer}"]:
             put(f"  {facts[f'points_without_{layer}']} points have no {layer} in reach")
+        if facts[f"points_short_of_{layer}"]:
+            put(
+                f"  {facts[f'points_short_of_{layer}']} points have fewer {layer}s in reach than"
+                " may be asked for; all of these are drawn then"
+            )
         if facts[f"{layer}s_never"]:
             put(f"  {facts[f'{layer}s_never']} {layer}s can never be drawn")
     if facts["near_edge"]:

@@ -363,3 +363,12 @@ def test_reach_that_breaks_the_contract_is_refused():
         visit_odds(frame, twice, Design())
     with pytest.raises(TableError, match="network_m"):
         visit_odds(frame, reach.drop(columns="network_m"), Design())
+
+
+@pytest.mark.parametrize("unit_ids", [["a", "nowhere"], ["a", "b", "a"]], ids=["strange", "twice"])
+def test_joint_odds_of_wrong_units_are_refused(unit_ids):
+    """Joint odds name a unit that the frame does not have, or that is asked for twice."""
+    frame, reach = make_town(*near(0, 100, 200))
+    units = pd.DataFrame({"layer": "alley", "unit_id": unit_ids})
+    with pytest.raises(DesignError, match=f"alley, {unit_ids[-1]}"):
+        joint_odds(frame, reach, Design(), units)

@@ -111,7 +111,7 @@ def contrast(one, other):
 @pytest.mark.browser
 def test_colours_are_classes_of_probability_that_darken(tmp_path):
     """Each class, its upper bound included, has one colour, the likelier the darker; 0 is grey."""
-    probs = [0, 1e-9, 0.02, 0.0201, 0.05, 0.0501, 0.1, 0.101, 0.2, 0.201, 0.4, 0.401, 1 + 1e-15]
+    probs = [0, 1e-9, 0.02, 0.0201, 0.1, 0.101, 0.25, 0.251, 0.5, 0.501, 0.75, 0.751, 1 + 1e-15]
     frame, odds = town_of(probs)
     with open_page(save_map(tmp_path / "town.html", frame, odds=odds)) as visit:
         found = visit.page.evaluate(COLOURS)
@@ -151,7 +151,7 @@ def test_legend_lists_the_classes_once(tmp_path):
         classes = legend.locator("ol li").all_inner_texts()
         text = legend.inner_text()
         inside = legend.evaluate("(box) => box.scrollWidth <= box.clientWidth")
-    assert classes == ["0", "≤2%", "≤5%", "≤10%", "≤20%", "≤40%", "≤100%"]
+    assert classes == ["0", "≤2%", "≤10%", "≤25%", "≤50%", "≤75%", "≤100%"]
     for part in (
         "入样概率 · Odds of being drawn",
         "design's own law",

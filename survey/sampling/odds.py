@@ -47,8 +47,9 @@ def visit_odds(frame: DrawFrame, reach: pd.DataFrame, design: Design) -> pd.Data
         probability over every fixed radius in `within_m` (one for all points), the uniform law and
         the design's own, because the true law is not public; ``near_edge``, touched by a point
         nearer than 2 km to the edge of the data. Its ``attrs`` count the visited points without
-        any eligible alley and compound, ``points_without_alley`` and ``points_without_compound``;
-        they are visited, and draw nothing there.
+        any eligible unit, ``points_without_alley`` and ``points_without_compound``, which draw
+        nothing there, and ``points_short_of_alley``, ``points_short_of_compound``, which have
+        fewer than may be asked for and draw them all.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def visit_odds(frame: DrawFrame, reach: pd.DataFrame, design: Design) -> pd.Data
     low, high = find_band(pairs, design)
     bounds = np.minimum.reduce([low, prob, uniform]), np.maximum.reduce([high, prob, uniform])
     odds = _tabulate(pairs, design, (prob, visits), bounds)
-    odds.attrs |= _count_empty(pairs, design)
+    odds.attrs |= _count_short(pairs, design)
     return odds
 
 
@@ -209,13 +210,14 @@ def _check_identity(pairs: Pairs, design: Design, visits: Floats) -> None:
             )
 
 
-def _count_empty(pairs: Pairs, design: Design) -> dict[str, int]:
-    """Count the visited points without an eligible unit, by layer; 0 if none is asked for."""
+def _count_short(pairs: Pairs, design: Design) -> dict[str, int]:
+    """Count the visited points with no eligible unit, or with fewer than may be asked for."""
     visited = np.flatnonzero(pairs.points["visited"] > 0)
     near = np.bincount(
         pairs.group[pairs.distance_m <= design.greatest_m], minlength=2 * len(pairs.points)
-    ).reshape(2, -1)
-    return {
-        f"points_without_{layer}": int((near[number, visited] == 0).sum()) * int(most > 0)
-        for number, (layer, (_, most)) in enumerate(zip(LAYERS, count_bounds(design), strict=True))
-    }
+    ).reshape(2, -1)[:, visited]
+    counts = {}
+    for layer, here, (_, most) in zip(LAYERS, near, count_bounds(design), strict=True):
+        counts[f"points_without_{layer}"] = int((here == 0).sum()) if most else 0
+        counts[f"points_short_of_{layer}"] = int(((here > 0) & (here < most)).sum())
+    return counts

@@ -70,13 +70,13 @@ const survey = (() => {
   // Classes of probability, each up to and with its number, in colours that darken evenly: who
   // cannot tell the hues can still tell the order. Grey is what cannot be drawn.
   const ODDS = [
-    [0, "#bab6ac"], [0.02, "#8ac77f"], [0.05, "#4fb08f"], [0.1, "#2795a6"], [0.2, "#1e74a6"],
-    [0.4, "#234f99"], [1, "#131a5e"],
+    [0, "#bab6ac"], [0.02, "#8ac77f"], [0.1, "#4fb08f"], [0.25, "#2795a6"], [0.5, "#1e74a6"],
+    [0.75, "#234f99"], [1, "#131a5e"],
   ];
 
   function oddsLook(prob) {
     const [, color] = ODDS.find(([most]) => prob <= most);
-    return {color, fillColor: color, fillOpacity: 0.65, opacity: 1, casing: 2};
+    return {color, fillColor: color, fillOpacity: 0.5, opacity: 1, casing: 2};
   }
 
   function make(tag, text, className) {
@@ -275,7 +275,7 @@ const survey = (() => {
       classes.append(line);
     }
     const list = make("ul");
-    list.append(item({...LOOKS.alleys.edge, ...oddsLook(0.2), label: "近数据边缘，外面未知 · Near data edge"}));
+    list.append(item({...LOOKS.alleys.edge, ...oddsLook(0.5), label: "近数据边缘，外面未知 · Near data edge"}));
     box.append(
       make("h3", "入样概率 · Odds of being drawn"),
       make("p", "线 = 小巷 alley，面 = 小区 compound"),
