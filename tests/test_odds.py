@@ -213,6 +213,19 @@ def test_band_has_one_radius_for_all_points():
     assert a["prob"] == pytest.approx(1 - 4 / 9 * 2 / 3, abs=TINY)
 
 
+def test_band_finds_a_window_of_a_millimetre():
+    """The worst radius may be one that lies between two distances a millimetre apart.
+
+    Alley a, k = 1: certain at point 0 until b joins it at 900 m, then 1/2; from 900.001 m on
+    certain at point 1. Compound x, k = 1: alone at point 0 from 700 m, y beside it at 700.001 m.
+    """
+    rows = [*near(0, 500, 900), (1, "alley", "a", 900.001)]
+    rows += [(0, "compound", "x", 700), (0, "compound", "y", 700.001)]
+    odds = tabulate_odds(*make_town(*rows, kinds=("school", "market")), ONE)
+    assert odds["prob_low"].tolist() == pytest.approx([1 / 2, 0, 0, 0], abs=TINY)
+    assert odds["prob_high"].tolist() == pytest.approx([1, 1 / 2, 1, 1 / 2], abs=TINY)
+
+
 def test_band_holds_the_whole_of_within_m_whatever_the_law():
     """A fixed law has the band of every radius that the inspectors could choose."""
     odds = tabulate_odds(*make_town(*near(0, 500, 1250)), replace(ONE, radius="fixed:500"))

@@ -114,20 +114,21 @@ class Mixer:
         result: Floats = np.multiply.reduceat(whole, self._start) if len(self._start) else whole
         for visited, of_kind, pick, row in self._partial:
             result *= _miss_of_kind(miss[pick], row, len(result), visited, of_kind)
-        return result
+        return np.minimum(result, 1)  # a sum of many terms can exceed 1 by its last digit
 
 
 def _miss_of_kind(miss: Floats, row: Ints, rows: int, visited: int, of_kind: int) -> Floats:
-    state = np.zeros((rows, visited + 1))
-    state[:, 0] = 1
-    among = np.arange(visited + 1)
     place = np.arange(len(row)) - np.searchsorted(row, row)  # how many of the row come before
     order = np.argsort(place, kind="stable")
+    state = np.zeros((rows, min(visited, int(place.max()) + 1) + 1))
+    state[:, 0] = 1
     for turn, pick in enumerate(np.split(order, np.cumsum(np.bincount(place))[:-1])):
-        before = state[row[pick]]
+        # Of so many gone through, no more can be visited.
+        among = np.arange(min(visited, turn + 1) + 1)
+        before = state[row[pick], : len(among)]
         chosen = before * ((visited - among) / (of_kind - turn))
         after = before - chosen
         after[:, 1:] += chosen[:, :-1] * miss[pick, None]
-        state[row[pick]] = after
+        state[row[pick], : len(among)] = after
     total: Floats = state.sum(axis=1)
     return total

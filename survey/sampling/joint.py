@@ -31,21 +31,24 @@ def miss_both(pairs: Pairs, design: Design, units: Ints) -> Floats:
     place[units] = np.arange(len(units))
     chance = visit_chances(pairs, design)
     neither = np.ones((len(units), len(units)))
+    reached = set(pairs.point[place[pairs.unit] >= 0].tolist())
     for _, points in pairs.points[pairs.points["visited"] > 0].groupby("kind"):
         visited, of_kind = (int(points[name].iloc[0]) for name in ("visited", "of_kind"))
-        at_points = (_miss_at(pairs, design, place, chance, point) for point in points.index)
+        # Points that reach none of the units change nothing, visited or not.
+        near = [point for point in points.index if point in reached]
+        at_points = (_miss_at(pairs, design, place, chance, point) for point in near)
         if visited == of_kind:
             for miss in at_points:
                 neither *= miss
             continue
-        state = np.zeros((visited + 1, *neither.shape))
+        state = np.zeros((min(visited, len(near)) + 1, *neither.shape))
         state[0] = 1
-        among = np.arange(visited + 1)[:, None, None]
+        among = np.arange(len(state))[:, None, None]
         for turn, miss in enumerate(at_points):
             chosen = state * ((visited - among) / (of_kind - turn))
             state -= chosen
             state[1:] += chosen[:-1] * miss
-        neither *= state.sum(axis=0)
+        neither *= np.minimum(state.sum(axis=0), 1)
     return neither
 
 
