@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from survey.config import REACH_M, CityConfig
+from survey.config import REACH_M, CityConfig, check_radius
 from survey.coverage.audit import Audit, audit_coverage
 from survey.errors import ConfigError, DesignError, OutputError, WorkspaceError
 from survey.frame.assembly import build_frame
@@ -22,7 +22,7 @@ from survey.sampling.odds import visit_odds
 from survey.sampling.reach import measure_catchments, measure_reach
 from survey.sources.area import find_area
 from survey.sources.extract import OsmData, read_extract
-from survey.staging import publish_files, refuse_existing, stage_files
+from survey.staging import guard_writing, publish_files, refuse_existing, stage_files
 from survey.tables import TABLES
 from survey.workspace import (
     Report,
@@ -34,6 +34,7 @@ from survey.workspace import (
 )
 
 _RECORDS = ("rounds", "draws", "mocks")
+_OF_FRAME = ("audit", "odds", "priorities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +105,31 @@ def run_city(
         find_stale(rounds["rounds"], draw.rounds["frame_hash"].iloc[0], report)
         report(f"writing {home}")
         made = content | rounds | audit.tables | ({} if odds is None else {"odds": odds})
-        if earlier is not None and "mocks" in earlier.names:
-            made["mocks"] = earlier.read("mocks")
+        made |= _keep_mocks(earlier, report)
         save_map(stage / page, frame, draw=draw, odds=odds, audit=audit, reach=reach)
         manifest["files"] = [page, *(path.name for path in export_tables(made, stage))]
         save_workspace(stage / workspace, osm_tables(osm) | made, manifest)
         # The workspace goes first: it names the others as files of this run.
         paths = publish_files(stage, home, [workspace, *manifest["files"]])
+        _remove_left(home, earlier, manifest["files"])
     return CityResult(frame, draw, odds, audit, paths[0], paths[1], paths[2:])
+
+
+def _keep_mocks(earlier: Workspace | None, report: Report) -> dict[str, pd.DataFrame]:
+    """Keep the mock rounds of an earlier run; its priorities are of another frame."""
+    names = frozenset() if earlier is None else earlier.names
+    if "priorities" in names:
+        report("the priorities of the earlier run are dropped; run survey priorities again")
+    return {name: earlier.read(name) for name in ("mocks",) if earlier and name in names}
+
+
+def _remove_left(home: Path, earlier: Workspace | None, files: list[str]) -> None:
+    """Remove what an earlier run left and this one does not make, such as a table of odds."""
+    made = set() if earlier is None else set(earlier.manifest.get("files", []))
+    tables = {f"{name}.csv" for name in TABLES}  # nothing else, whatever the manifest says
+    for path in (home / name for name in sorted(made & tables - set(files))):
+        with guard_writing(path):
+            path.unlink(missing_ok=True)
 
 
 def _work_out_odds(
@@ -120,6 +138,7 @@ def _work_out_odds(
     """Work out the odds; a city without anything to draw is told so, and gets none."""
     report("working out the odds")
     try:
+        check_radius(config.design, band=True)
         return visit_odds(frame, reach, config.design)
     except DesignError as fault:
         report(f"no odds: {fault}")
@@ -206,15 +225,16 @@ def rebuild_frame(
         "parameters": {
             name: value
             for name, value in workspace.manifest["parameters"].items()
-            if name not in ("audit", "odds")
+            if name not in _OF_FRAME
         },
     }
     kept = {name: workspace.read(name) for name in _RECORDS if name in workspace.names}
     if "rounds" in kept:
         find_stale(kept["rounds"], hash_frame(frame, reach), report)
-    for name in ("audit", "odds", "priorities"):
+    for name in _OF_FRAME:
         if name in workspace.names:
-            report(f"{name} of the earlier frame is dropped; run survey {name} again")
+            verb = "is" if name == "audit" else "are"
+            report(f"the {name} of the earlier frame {verb} dropped; run survey {name} again")
     report(f"writing {workspace.path}")
     save_workspace(workspace.path, osm_tables(osm) | made | kept, manifest, replace=True)
     return made

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from survey import cli_odds, cli_options, cli_print, cli_round
+from survey import cli_audit, cli_odds, cli_options, cli_print, cli_round
 from survey.errors import NetworkError, SurveyError
 
 
@@ -171,6 +171,7 @@ def fetch(
     from survey.staging import refuse_existing
     from survey.workspace import osm_tables, save_workspace, start_manifest
 
+    cli_options.refuse_inputs(output, extract, polygon, data_edge)
     refuse_existing([output], replace=replace)
     box = bbox.split(",") if bbox is not None else None
     area = find_area(extract=extract, bbox=box, polygon=polygon, data_edge=data_edge, name=name)
@@ -198,7 +199,8 @@ def frame(workspace: Path, datum: str, *, as_json: bool, **layers: Path | None) 
     """Build the frame: points, alleys, compounds, toilets, reach.
 
     The city's own files may be CSV, XLSX, GeoJSON, GeoPackage or shapefiles. A new frame drops
-    the audit of the old one; rounds stay, and survey verify refuses those that it no longer gives.
+    the audit, odds and priorities of the old one; rounds and mock rounds stay, and survey verify
+    refuses the rounds that it no longer gives.
     """
     progress = cli_print.Progress(f"reading {workspace}")
     from survey.city import rebuild_frame
@@ -216,6 +218,8 @@ cli.add_command(cli_round.commit)
 cli.add_command(cli_round.draw)
 cli.add_command(cli_round.verify)
 for verb in (
+    cli_audit.audit,
+    cli_audit.rules,
     cli_odds.odds,
     cli_odds.simulate,
     cli_odds.priorities,
@@ -223,43 +227,6 @@ for verb in (
     cli_odds.schemes,
 ):
     cli.add_command(verb)
-
-
-@cli.command(short_help="Measure on which metres of street the toilet rules fail.")
-@cli_options.workspace_argument
-@click.option(
-    "--rule",
-    "rules",
-    multiple=True,
-    metavar="ID",
-    help="A rule; may be repeated; walk-500 and crow-500 if absent.",
-)
-@click.option(
-    "--min-share", type=float, metavar="0-1", help="Exit with 1 if a rule's share is below it."
-)
-@cli_options.json_option
-def audit(
-    workspace: Path, rules: tuple[str, ...], min_share: float | None, *, as_json: bool
-) -> int:
-    """Measure on which metres of street the toilet rules fail."""
-    progress = cli_print.Progress(f"reading {workspace}")
-    from survey.coverage.audit import DEFAULT_RULES, audit_coverage
-    from survey.workspace import open_workspace, update_workspace
-
-    stored = open_workspace(workspace)
-    chosen = rules or DEFAULT_RULES
-    built = stored.read_frame()
-    progress(f"auditing {', '.join(chosen)}")
-    found = audit_coverage(built, rules=chosen, min_share=min_share)
-    asked = {"audit": {"rules": list(chosen), "min_share": min_share}}
-    parameters = stored.manifest["parameters"] | asked
-    update_workspace(stored, found.tables, stored.manifest | {"parameters": parameters})
-    if as_json:
-        rows = cli_print.list_rows(found.summary)
-        cli_print.put_json(audit=rows, met=found.met, min_share=min_share)
-    else:
-        cli_print.put_audit(found.summary)
-    return cli_print.judge_audit(found, min_share)
 
 
 @cli.command("map")
@@ -274,11 +241,15 @@ def audit(
 )
 @cli_options.replace_option
 def draw_map(workspace: Path, output: Path, *, replace: bool) -> None:
-    """Write an HTML map that opens without internet."""
+    """Write an HTML map that opens without internet.
+
+    It shows the frame, and what the workspace holds of rounds, odds, priorities and audit.
+    """
     progress = cli_print.Progress(f"reading {workspace}")
     from survey.records import save_workspace_map
     from survey.workspace import open_workspace
 
+    cli_options.refuse_inputs(output, workspace)
     stored = open_workspace(workspace)
     cli_print.put(save_workspace_map(stored, output, replace=replace, report=progress))
 

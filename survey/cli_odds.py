@@ -7,23 +7,32 @@ from typing import Any
 import click
 
 from survey import cli_options, cli_print
-from survey.cli_round import read_design
+from survey.cli_round import read_design, warn_outdated
+
+_TOP = click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How many units are shown; --json lists all.",
+)
 
 
 @click.command(short_help="Work out how likely each alley and compound is to be drawn.")
 @cli_options.workspace_argument
 @cli_options.design_options
-@click.option(
-    "--top", type=click.IntRange(min=0), default=10, show_default=True, help="Units shown."
-)
+@_TOP
 @cli_options.json_option
 def odds(workspace: Path, top: int, *, as_json: bool, **given: Any) -> None:
     """Work out how likely each alley and compound is to be drawn, exactly.
 
-    The table odds goes into the workspace, for survey map, priorities and export. Beside each
-    probability stands its band: the least and greatest over every fixed radius, the uniform law
-    and the design's own, because the inspectors' law is not public. What is not given of the
-    design comes from the workspace, as survey draw --help says.
+    The odds of a unit are the probability that a round draws it at least once. Beside them stands
+    their band: the least and greatest over every fixed radius, the uniform law and the design's
+    own, because the inspectors' law is not public. A * marks units near the edge of the data.
+
+    The table odds goes into the workspace, for survey map and export, and so does the design, for
+    the verbs that follow. What is not given of it comes from there, as survey draw --help says.
     """
     progress = cli_print.Progress(f"reading {workspace}")
     from survey.records import note_odds
@@ -31,11 +40,13 @@ def odds(workspace: Path, top: int, *, as_json: bool, **given: Any) -> None:
     from survey.workspace import open_workspace, update_workspace
 
     stored = open_workspace(workspace)
-    design = read_design(stored, given)
+    design = read_design(stored, given, band=True)
     frame = stored.read_frame()
     progress("working out the odds")
     table = visit_odds(frame, stored.read("reach"), design)
-    update_workspace(stored, {"odds": table}, note_odds(stored.manifest, design))
+    manifest = note_odds(stored.manifest, design)
+    update_workspace(stored, {"odds": table}, manifest)
+    warn_outdated(manifest, design.to_table())
     if as_json:
         cli_print.put_json(
             design=design.to_table(),
@@ -49,9 +60,23 @@ def odds(workspace: Path, top: int, *, as_json: bool, **given: Any) -> None:
 
 @click.command(short_help="Simulate many rounds: distributions, quarters, no unit twice.")
 @cli_options.workspace_argument
-@click.option("--rounds", type=int, default=10_000, show_default=True, help="How many.")
-@click.option("--seed", default="survey", show_default=True, help="Any text.")
-@click.option("--quarters", type=int, default=1, show_default=True, help="Rounds in a year.")
+@click.option(
+    "--rounds",
+    type=int,
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="How many rounds, or years of rounds, are simulated.",
+)
+@click.option(
+    "--seed",
+    default="survey",
+    show_default=True,
+    help="Any text; the same seed gives the same numbers.",
+)
+@click.option(
+    "--quarters", type=int, default=1, show_default=True, metavar="N", help="Rounds in a year."
+)
 @click.option(
     "--repeats",
     type=click.Choice(["allowed", "not-in-round", "not-in-year"]),
@@ -59,10 +84,21 @@ def odds(workspace: Path, top: int, *, as_json: bool, **given: Any) -> None:
     show_default=True,
     help="Whether a unit may be drawn twice.",
 )
-@click.option("--condition", type=cli_options.PATH, help="A file with the condition of units.")
+@click.option(
+    "--condition",
+    type=cli_options.PATH,
+    metavar="FILE",
+    help="The condition of units, to count failing ones; as for survey priorities.",
+)
 @cli_options.condition_options
 @cli_options.design_options
-@click.option("-o", "--output", type=cli_options.PATH, metavar="FILE.csv", help="Units as CSV.")
+@click.option(
+    "-o",
+    "--output",
+    type=cli_options.PATH,
+    metavar="FILE.csv",
+    help="Write the units to this file.",
+)
 @cli_options.replace_option
 @cli_options.json_option
 def simulate(
@@ -74,10 +110,12 @@ def simulate(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Simulate many rounds, for what has no closed form; every figure with its standard error.
+    """Simulate many rounds, for what has no closed form; every mean with its standard error.
 
-    Prints how many alleys, compounds and failing units a year of rounds meets. The workspace is
-    not changed; -o writes the share of years in which each unit was drawn, with its band.
+    Prints how many alleys, compounds and failing units a year of rounds meets, and at how many
+    visits (short) fewer units were left than were asked for. The workspace is not changed; -o
+    writes the share of years in which each unit was drawn, with its band. What is not given of
+    the design comes from the workspace, as survey draw --help says.
     """
     progress = cli_print.Progress(f"reading {workspace}")
     from survey.outputs.exports import write_table
@@ -86,12 +124,15 @@ def simulate(
     from survey.staging import refuse_existing
     from survey.workspace import open_workspace
 
-    if output is not None:
-        refuse_existing([output], replace=replace)
     asked = {name: given.pop(name) for name in ("rounds", "seed", "quarters", "repeats")}
     scale = {name: given.pop(name) for name in ("column", "greatest", "fails_below")}
+    if condition is None and any(value is not None for value in scale.values()):
+        raise click.UsageError("--column, --greatest and --fails-below need --condition FILE")
+    if output is not None:
+        cli_options.refuse_inputs(output, workspace, condition)
+        refuse_existing([output], replace=replace)
     stored = open_workspace(workspace)
-    design = read_design(stored, given)
+    design = read_design(stored, given, band=True)
     frame = stored.read_frame()
     known = read_condition(condition, frame, **scale) if condition else None
     found = simulate_rounds(
@@ -102,13 +143,14 @@ def simulate(
         report=progress,
         **asked,
     )
-    for note in (*found.notes, *(known.notes if known else ())):
+    notes = [*found.notes, *(known.notes if known else ())]
+    for note in notes:
         cli_print.say(f"survey: {note}")
     if output is not None:
         write_table(output, found.units, replace=replace)
     if as_json:
         parts = {name: cli_print.list_rows(getattr(found, name)) for name in _SIMULATED}
-        cli_print.put_json(**asked, design=design.to_table(), notes=found.notes, **parts)
+        cli_print.put_json(**asked, design=design.to_table(), notes=notes, **parts)
     else:
         cli_print.put_numbers(found)
 
@@ -123,15 +165,26 @@ _SIMULATED = ("numbers", "counts", "units")
     required=True,
     type=cli_options.PATH,
     metavar="FILE",
-    help="Units by unit_id or name, with their condition from 0 (bad) to 1 (good), or a score.",
+    help="A table (CSV, XLSX, ...) of units by unit_id or name, with their condition from 0 (bad)"
+    " to 1 (good) or a score, and perhaps their cost.",
 )
 @cli_options.condition_options
 @click.option("--budget", type=int, metavar="N", help="Choose the best N units.")
-@click.option("--budget-cost", type=float, help="Choose the best set within this cost.")
-@click.option("--rounds", type=int, default=10_000, show_default=True, help="Rounds simulated.")
 @click.option(
-    "--top", type=click.IntRange(min=0), default=10, show_default=True, help="Units shown."
+    "--budget-cost",
+    type=float,
+    metavar="SUM",
+    help="Choose the best set within this cost; the file needs a cost column (cost, 费用).",
 )
+@click.option(
+    "--rounds",
+    type=int,
+    default=10_000,
+    show_default=True,
+    metavar="N",
+    help="How many rounds are simulated.",
+)
+@_TOP
 @cli_options.json_option
 def priorities(
     workspace: Path,
@@ -144,14 +197,16 @@ def priorities(
     as_json: bool,
     **scale: Any,
 ) -> None:
-    """Rank what to mend first: risk = odds x (1 - condition), and what mending a unit saves.
+    """Rank what to mend first: risk = odds x (1 - condition), which is what mending a unit saves.
 
-    The odds are those of survey odds, worked out anew by the design in the workspace. The table
-    priorities goes into the workspace. How many failing units a round meets is exact on average;
-    its distribution is simulated.
+    The odds are those of survey odds, worked out anew by the design in the workspace (survey odds
+    or draw with other options changes it). The tables odds and priorities go into the workspace,
+    for survey map and export. How many failing units a round meets is exact on average; its
+    distribution is simulated, with the city's name as the seed. Units without a condition are
+    listed, and nothing is guessed for them.
     """
     progress = cli_print.Progress(f"reading {workspace}")
-    from survey.records import note_odds
+    from survey.records import note_odds, note_priorities
     from survey.sampling.conditions import read_condition
     from survey.sampling.odds import visit_odds
     from survey.sampling.priorities import rank_priorities
@@ -159,7 +214,7 @@ def priorities(
     from survey.workspace import open_workspace, update_workspace
 
     stored = open_workspace(workspace)
-    design = read_design(stored, {})
+    design = read_design(stored, {}, band=True)
     frame, reach = stored.read_frame(), stored.read("reach")
     known = read_condition(condition, frame, **scale)
     progress("working out the odds")
@@ -168,12 +223,16 @@ def priorities(
     options = {"seed": stored.manifest["name"], "condition": known.table, "report": progress}
     found = simulate_rounds(frame, reach, design, rounds=rounds, **options)
     made = {"odds": table, "priorities": ranked.table}
-    update_workspace(stored, made, note_odds(stored.manifest, design))
-    for note in (*known.notes, *ranked.notes):
+    asked = scale | {"budget": budget, "budget_cost": budget_cost}
+    manifest = note_priorities(note_odds(stored.manifest, design), design, condition, asked)
+    update_workspace(stored, made, manifest)
+    notes = [*known.notes, *ranked.notes]
+    for note in notes:
         cli_print.say(f"survey: {note}")
     cli_print.say_missing(ranked.missing)
     if as_json:
-        cli_print.put_json(**cli_print.describe_priorities(ranked, found))
+        facts = cli_print.describe_priorities(ranked, found)
+        cli_print.put_json(design=design.to_table(), **facts, notes=notes)
     else:
         cli_print.put_priorities(ranked, found)
         cli_print.put_units(ranked.table, frame, top)
@@ -186,13 +245,31 @@ def priorities(
     required=True,
     type=cli_options.PATH,
     metavar="FILE",
-    help="A table with the columns unit_id, the values, and layer if it holds both.",
+    help="A table (CSV, XLSX, ...) with the columns unit_id, the values (numbers, or true and"
+    " false), and layer if it holds alleys and compounds; blank where not inspected.",
 )
-@click.option("--layer", required=True, type=click.Choice(["alley", "compound"]))
-@click.option("--column", default="value", show_default=True, help="The column of the values.")
-@click.option("--round", "round_id", help="The round that was inspected.")
-@click.option("--mock", "mock_id", help="Or the mock round that was inspected.")
-@click.option("--measure", type=click.Choice(["mean", "total"]), default="mean", show_default=True)
+@click.option(
+    "--layer",
+    required=True,
+    type=click.Choice(["alley", "compound"]),
+    help="What the estimate is about.",
+)
+@click.option(
+    "--column",
+    default="value",
+    show_default=True,
+    metavar="NAME",
+    help="The column of the values.",
+)
+@click.option("--round", "round_id", metavar="ID", help="The round that was inspected.")
+@click.option("--mock", "mock_id", metavar="ID", help="Or the mock round that was inspected.")
+@click.option(
+    "--measure",
+    type=click.Choice(["mean", "total"]),
+    default="mean",
+    show_default=True,
+    help="What is estimated of the values over all units.",
+)
 @cli_options.json_option
 def estimate(
     workspace: Path,
@@ -205,21 +282,20 @@ def estimate(
 ) -> None:
     """Estimate the mean or total over all alleys or compounds from the results of a round.
 
-    By Horvitz and Thompson, from the exact odds of the round's design; with a standard error, and
-    a word on what it rests on.
+    Give --round or --mock, and the results of every unit that it drew; replacements count only in
+    a mock round. By Horvitz and Thompson, from the exact odds of the round's design or the
+    probabilities of the mock round; with a standard error, and a word on what it rests on.
     """
     cli_print.say(f"survey: reading {workspace}")
     if (round_id is None) == (mock_id is None):
         raise click.UsageError("give one of --round ID and --mock ID")
     from survey.records import find_mock
     from survey.sampling.draw import load_draw
-    from survey.sampling.estimate import estimate_mock, estimate_round
-    from survey.sources.layer_files import read_rows
+    from survey.sampling.estimate import estimate_mock, estimate_round, read_results
     from survey.workspace import open_workspace
 
     stored = open_workspace(workspace)
-    cells = read_rows(results).cells
-    values = cells[cells.get(asked["column"], "?") != ""]
+    values = read_results(results, column=asked["column"])
     frame = stored.read_frame()
     if mock_id is not None:
         found = estimate_mock(find_mock(stored, mock_id), values, frame=frame, **asked)

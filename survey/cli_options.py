@@ -47,20 +47,28 @@ def _visits(_context: Any, parameter: Any, values: tuple[str, ...]) -> dict[str,
         kind, _, number = value.partition("=")
         if not number.isdecimal():
             raise click.BadParameter(f"{value!r} is not KIND=N, such as school=3", param=parameter)
+        if kind in counts:
+            raise click.BadParameter(
+                f"{kind!r} is there twice; name each kind once", param=parameter
+            )
         counts[kind] = int(number)
     return counts or None
 
 
 design_options = add_options(
-    click.option("--scheme", metavar="ID", help="Begin with a scheme of survey schemes."),
+    click.option(
+        "--scheme", metavar="ID", help="Begin with this scheme; survey schemes lists them."
+    ),
     click.option("--alleys", callback=_range, metavar="1-2", help="How many alleys per point."),
     click.option(
         "--compounds", callback=_range, metavar="1-2", help="How many compounds per point."
     ),
     click.option("--within", callback=_range, metavar="500-2000", help="Bounds of the radius, m."),
-    click.option("--min", "min_m", type=float, help="Least distance of a unit, m."),
+    click.option("--min", "min_m", type=float, metavar="M", help="Least distance of a unit, m."),
     click.option(
-        "--radius", metavar="LAW", help="uniform, fixed:R (m), or table:R=WEIGHT,R=WEIGHT,..."
+        "--radius",
+        metavar="LAW",
+        help="The radius: uniform, fixed:800 (m), or table:500=0.25,1000=0.75 (m=weight).",
     ),
     click.option(
         "--metric",
@@ -72,11 +80,36 @@ design_options = add_options(
         multiple=True,
         callback=_visits,
         metavar="KIND=N",
-        help="Visit only N points of a kind; may be repeated.",
+        help="Visit only N points of a kind, and all of the kinds not named; may be repeated.",
     ),
 )
 condition_options = add_options(
-    click.option("--column", help="The column of the condition; recognised if absent."),
-    click.option("--greatest", type=float, help="The greatest score, if it is not 1."),
-    click.option("--fails-below", type=float, metavar="0-1", help="A unit fails below this."),
+    click.option(
+        "--column", metavar="NAME", help="The column of the condition; recognised if absent."
+    ),
+    click.option(
+        "--greatest",
+        type=float,
+        metavar="SCORE",
+        help="The greatest score there can be, such as 100; 1 if absent.",
+    ),
+    click.option(
+        "--fails-below",
+        type=float,
+        metavar="0-1",
+        help="A unit fails for certain below this condition, else never; if absent, with the"
+        " probability 1 - condition.",
+    ),
 )
+
+
+def refuse_inputs(output: Path, *inputs: Path | None) -> None:
+    """Refuse an output that is a file which the verb reads.
+
+    Raises
+    ------
+    click.UsageError
+        If it is one.
+    """
+    if output.resolve() in {path.resolve() for path in inputs if path is not None}:
+        raise click.UsageError(f"{output} is an input; choose another file to write")

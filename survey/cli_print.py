@@ -82,10 +82,20 @@ def put_audit(summary: Any) -> None:
     """Put one line per rule on stdout."""
     for row in summary.itertuples():
         high = f" (to {row.share_high:.1%})" if row.share_high > row.share else ""
-        put(
-            f"{row.rule_id}: {row.share:.1%}{high} of {row.checked_m / 1000:.1f} km of street"
-            f" within {row.limit_m:g} m of a toilet"
-        )
+        put(f"{row.rule_id}: {row.share:.1%}{high} of {_describe_asked(row)}")
+
+
+def _describe_asked(row: Any) -> str:
+    """Say what a rule was asked of, and what was asked."""
+    facility = "toilet" if row.facility == "toilet" else row.facility.replace("_", " ")
+    if row.on == "streets":
+        return f"{row.checked_m / 1000:.1f} km of street within {row.limit_m:g} m of a {facility}"
+    if row.on == "main":
+        walks = f"{row.checked_m / 1000:.1f} km of main and secondary road"
+        return f"walks of {row.limit_m:g} m from anywhere on {walks} meet a {facility}"
+    if row.on == "ground":
+        return f"the {row.checked_n:.1f} {facility}s that there should be"
+    return f"{row.checked_n:.0f} {row.on}: {row.title.split(' · ')[-1]}"
 
 
 def judge_audit(audit: Any, min_share: float | None) -> int:
@@ -143,12 +153,13 @@ def put_quality(table: Any) -> None:
 
 
 def describe_odds(table: Any) -> dict[str, Any]:
-    """Describe odds: how much of the frame a round is expected to visit."""
+    """Describe odds: how much of the frame a round is expected to visit, with its band."""
     facts: dict[str, Any] = {}
     for layer in ("alley", "compound"):
         rows = table[table["layer"] == layer]
         facts[f"{layer}s"] = len(rows)
-        facts[f"{layer}s_expected"] = float(rows["prob"].sum())
+        for end, name in (("expected", "prob"), ("low", "prob_low"), ("high", "prob_high")):
+            facts[f"{layer}s_{end}"] = float(rows[name].sum())
         facts[f"{layer}s_never"] = int((rows["prob_high"] == 0).sum())
     facts["near_edge"] = int(table["near_edge"].sum())
     facts |= table.attrs
@@ -158,10 +169,12 @@ def describe_odds(table: Any) -> dict[str, Any]:
 def put_odds(table: Any) -> None:
     """Put on stdout what `describe_odds` tells."""
     facts = describe_odds(table)
-    put(
-        f"a round draws {facts['alleys_expected']:.1f} of {facts['alleys']} alleys and"
-        f" {facts['compounds_expected']:.1f} of {facts['compounds']} compounds on average"
-    )
+    means = [
+        f"{facts[f'{units}_expected']:.1f} ({facts[f'{units}_low']:.1f} to"
+        f" {facts[f'{units}_high']:.1f} over the band) of {facts[units]} {units}"
+        for units in ("alleys", "compounds")
+    ]
+    put(f"a round draws {' and '.join(means)} on average")
     for layer in ("alley", "compound"):
         if facts[f"points_without_{layer}"]:
             put(f"  {facts[f'points_without_{layer}']} points have no {layer} in reach")
@@ -181,8 +194,12 @@ def put_odds(table: Any) -> None:
 
 def put_units(table: Any, frame: Any, top: int) -> None:
     """Put the first units of `odds` or `priorities` on stdout, each with its band."""
+    from survey.outputs.texts import write_percents
+
     if not top or table.empty:
         return
+    table = table.head(top)
+    shares = [write_percents(table[name]) for name in ("prob", "prob_low", "prob_high")]
     names = {
         (layer, unit_id): name
         for layer, units in (("alley", frame.alleys), ("compound", frame.compounds))
@@ -190,14 +207,13 @@ def put_units(table: Any, frame: Any, top: int) -> None:
     }
     ranked = "risk" in table
     put(f"{'risk  ' if ranked else ''}odds    band            unit")
-    for row in table.head(top).itertuples():
+    for row, prob, low, high in zip(table.itertuples(), *shares, strict=True):
         name = names[row.layer, row.unit_id]
         risk = f"{row.risk:.3f} " if ranked else ""
         edge = "*" if row.near_edge else " "
-        band = f"{row.prob_low:.1%}-{row.prob_high:.1%}"
         chosen = "  (chosen)" if ranked and row.chosen else ""
-        label = f"{name} ({row.unit_id})" if isinstance(name, str) else row.unit_id
-        put(f"{risk}{row.prob:6.1%}{edge} {band:15} {row.layer} {label}{chosen}")
+        label = _label(row.unit_id, name)
+        put(f"{risk}{prob:>6}{edge} {f'{low}-{high}':15} {row.layer} {label}{chosen}")
 
 
 def put_numbers(found: Any) -> None:
@@ -207,15 +223,25 @@ def put_numbers(found: Any) -> None:
     put(f"{'':10} {'mean':>9} {'+-se':>8} {'sd':>8} {'5%':>6} {'50%':>6} {'95%':>6}")
     for row in found.numbers.itertuples():
         quantiles = f"{row.q05:6g} {row.q50:6g} {row.q95:6g}"
-        put(f"{row.number:10} {row.mean:9.3f} {row.mean_se:8.3f} {row.sd:8.3f} {quantiles}")
+        spread = f"{row.mean_se:8.3f} {row.sd:8.3f}".replace("nan", "  -")
+        put(f"{row.number:10} {row.mean:9.3f} {spread} {quantiles}")
+    for layer, rows in found.units.groupby("layer"):
+        low, high = rows["prob_low"].sum(), rows["prob_high"].sum()
+        put(f"  {layer}s on average over the band: {low:.1f} to {high:.1f}")
 
 
 def say_missing(missing: Any) -> None:
     """List on stderr the units without a condition, the first of them by name."""
     if len(missing):
-        first = ", ".join(missing["unit_id"].head(10))
+        first = ", ".join(
+            _label(row.unit_id, row.name) for row in missing.head(10).itertuples(index=False)
+        )
         more = f" and {len(missing) - 10} more (--json lists all)" if len(missing) > 10 else ""
-        say(f"survey: {len(missing)} units have no condition, none is guessed: {first}{more}")
+        say(f"survey: without a condition: {first}{more}")
+
+
+def _label(unit_id: str, name: Any) -> str:
+    return f"{name} ({unit_id})" if isinstance(name, str) else unit_id
 
 
 def describe_priorities(ranked: Any, found: Any) -> dict[str, Any]:
@@ -223,6 +249,10 @@ def describe_priorities(ranked: Any, found: Any) -> dict[str, Any]:
     failing = found.numbers[found.numbers["number"] == "failing"]
     counts = found.counts[found.counts["number"] == "failing"]
     return {
+        "budget": ranked.budget,
+        "budget_cost": ranked.budget_cost,
+        "rounds": found.rounds,
+        "seed": found.seed,
         "expected_failing": ranked.expected_failing,
         "expected_low": ranked.expected_low,
         "expected_high": ranked.expected_high,
@@ -233,7 +263,6 @@ def describe_priorities(ranked: Any, found: Any) -> dict[str, Any]:
         "failing_counts": list_rows(counts),
         "missing": list_rows(ranked.missing),
         "priorities": list_rows(ranked.table),
-        "notes": list(ranked.notes),
     }
 
 
@@ -253,6 +282,8 @@ def put_priorities(ranked: Any, found: Any) -> None:
     if chosen:
         proof = "the best choice" if ranked.proven else f"no choice saves over {ranked.bound:.3f}"
         put(f"  mending the {chosen} chosen saves {ranked.saved:.3f} of them; {proof}")
+    elif (ranked.budget, ranked.budget_cost) != (None, None):
+        put("  within the budget there is nothing to mend that would save any of them")
 
 
 def put_mock(mocks: Any, frame: Any) -> None:
@@ -263,7 +294,7 @@ def put_mock(mocks: Any, frame: Any) -> None:
     put(f"mock round {row['mock_id']}, {row['method']}, seed {row['seed']}")
     for row in mocks.itertuples():
         name = names[row.unit_id]
-        label = f"{name} ({row.unit_id})" if isinstance(name, str) else row.unit_id
+        label = _label(row.unit_id, name)
         stand_by = "  (replacement)" if row.replacement else ""
         put(f"{row.layer:9}{row.slot:4}  {label}{stand_by}")
 

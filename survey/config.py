@@ -220,8 +220,16 @@ def _is_line(value: Any) -> bool:
     return isinstance(value, str) and value.strip() != "" and min(value) >= " "
 
 
-def check_radius(design: Design) -> None:
+def check_radius(design: Design, *, band: bool = False) -> None:
     """Check that no radius of a design goes beyond the distances that are measured.
+
+    Parameters
+    ----------
+    design
+        The design.
+    band
+        Check every radius in its `within_m` and not only those of its law: what the band of the
+        odds goes over.
 
     Raises
     ------
@@ -232,4 +240,9 @@ def check_radius(design: Design) -> None:
         raise DesignError(
             f"the radius goes to {design.greatest_m:g} m, but distances are measured to"
             f" {REACH_M} m; give a radius of {REACH_M} m at most"
+        )
+    if band and design.within_m[1] > REACH_M:
+        raise DesignError(
+            f"the band of the odds goes over every radius to {design.within_m[1]:g} m, but"
+            f" distances are measured to {REACH_M} m; give bounds (within) of {REACH_M} m at most"
         )

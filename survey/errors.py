@@ -33,6 +33,10 @@ class RuleError(SurveyError, ValueError):
     """A distance rule is unknown or cannot be read."""
 
 
+class NothingToCheckError(RuleError):
+    """The area holds nothing that a rule is asked of: no such street, point or compound."""
+
+
 class ConfigError(SurveyError, ValueError):
     """A city's config has an unknown key or a wrong value."""
 

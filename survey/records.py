@@ -12,6 +12,7 @@ from survey.coverage.audit import Audit
 from survey.errors import TableError, WorkspaceError
 from survey.sampling.design import Design
 from survey.sampling.draw import Draw, Verdict, hash_frame, load_draw, verify_round
+from survey.sources.extract import hash_file
 from survey.staging import refuse_existing
 from survey.workspace import Report, Workspace
 
@@ -65,11 +66,34 @@ def find_mock(workspace: Workspace, mock_id: str) -> pd.DataFrame:
     return found.reset_index(drop=True)
 
 
+def find_outdated(manifest: dict[str, Any], design: dict[str, Any] | None) -> list[str]:
+    """Say which of odds and priorities are of another design than `design`, a line for each."""
+    parameters = manifest["parameters"]
+    made_by = {
+        "odds": parameters.get("odds"),
+        "priorities": parameters.get("priorities", {}).get("design"),
+    }
+    return [
+        f"the {name} stored are of another design; run survey {name} again"
+        for name, known in made_by.items()
+        if known is not None and known != design
+    ]
+
+
 def note_odds(manifest: dict[str, Any], design: Design) -> dict[str, Any]:
     """Return a manifest that says by which design the odds were worked out."""
     table = design.to_table()
     parameters = manifest["parameters"] | {"design": table, "odds": table}
     return manifest | {"parameters": parameters}
+
+
+def note_priorities(
+    manifest: dict[str, Any], design: Design, condition: Path, asked: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a manifest that says from which file, and by which design, priorities were ranked."""
+    source = {"path": condition.name, "sha256": hash_file(condition)}
+    noted = {"design": design.to_table(), "condition": source, **asked}
+    return manifest | {"parameters": manifest["parameters"] | {"priorities": noted}}
 
 
 def verify_rounds(
@@ -136,7 +160,8 @@ def save_workspace_map(
 ) -> Path:
     """Write the map of everything that a workspace holds.
 
-    Rounds that were drawn on another frame are left out, and `report` is told.
+    Rounds that were drawn on another frame are left out, and `report` is told; so it is of odds
+    and priorities of another design than the last one.
 
     Raises
     ------
@@ -159,8 +184,10 @@ def save_workspace_map(
     parts |= {
         name: workspace.read(name) for name in ("odds", "priorities") if name in workspace.names
     }
+    for line in find_outdated(workspace.manifest, workspace.manifest["parameters"].get("design")):
+        report(line)
     if "audit" in workspace.names:
-        names = ("audit", "covered", "gaps", "shares")
+        names = ("audit", "covered", "gaps", "shares", "checks")
         parts["audit"] = Audit(*(workspace.read(name) for name in names))
     report(f"drawing {path}")
     return save_map(path, frame, **parts, reach=reach, replace=replace)

@@ -110,6 +110,13 @@ TABLES: dict[str, TableSpec] = {
     "candidates": TableSpec(
         ("candidate_id",), _words("candidate_id name? kind source"), geometry=_POINT
     ),
+    "facilities": TableSpec(
+        ("facility_id", "kind"),
+        _words("facility_id kind name? opening_hours? level? source"),
+        _words("area_m2?"),
+        flag=_words("inside"),
+        geometry=_POINT + _AREAS,
+    ),
     "doors": TableSpec(
         ("layer", "id", "n"),
         _words("layer id edge_id kind"),
@@ -117,7 +124,7 @@ TABLES: dict[str, TableSpec] = {
         _words("n"),
         geometry=_POINT,
         allowed={
-            "layer": ("point", "compound", "toilet", "candidate"),
+            "layer": ("point", "compound", "toilet", "candidate", "facility"),
             "kind": ("gate", "crossing", "nearest"),
         },
     ),
@@ -172,15 +179,23 @@ TABLES: dict[str, TableSpec] = {
     ),
     "audit": TableSpec(
         ("rule_id",),
-        _words("rule_id title metric"),
-        _words("limit_m checked_m covered_m share near_edge_gap_m unconnected_gap_m share_high"),
+        _words("rule_id title metric facility on"),
+        _words("limit_m? checked_m? covered_m? checked_n? covered_n? share near_edge_gap_m?")
+        + _words("unconnected_gap_m? share_high"),
         flag=_words("met"),
     ),
     "shares": TableSpec(
         ("rule_id", "scope", "id", "within_m"),
         _words("rule_id scope id"),
-        _words("within_m? checked_m covered_m share?"),
+        _words("within_m? checked_m? covered_m? checked_n? covered_n? share?"),
         allowed={"scope": ("subdistrict", "point")},
+    ),
+    "checks": TableSpec(
+        ("rule_id", "layer", "id"),
+        _words("rule_id layer id facility_id?"),
+        _words("distance_m?"),
+        flag=_words("met near_edge"),
+        allowed={"layer": ("point", "compound")},
     ),
     "covered": TableSpec(
         ("rule_id", "edge_id", "from_m"),
@@ -194,6 +209,14 @@ TABLES: dict[str, TableSpec] = {
         _words("from_m to_m length_m worst_m?"),
         flag=_words("near_edge"),
         geometry=_LINE,
+    ),
+    "sites": TableSpec(
+        ("rule_id", "rank"),
+        _words("rule_id action candidate_id?"),
+        _words("gain_m total_share cost"),
+        _words("rank compounds points"),
+        geometry=_POINT,
+        allowed={"action": ("open", "build")},
     ),
     "quality": TableSpec(
         ("scope", "measure"),

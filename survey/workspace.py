@@ -32,7 +32,8 @@ Report = Callable[[str], None]
 
 _RAW = {"osm_streets": "streets", "osm_features": "features", "osm_problems": "problems"}
 _LIBRARIES = ("survey", "geopandas", "shapely", "pyproj", "osmium", "scipy", "numpy", "pandas")
-_FRAME = ("points", "alleys", "compounds", "toilets", "candidates", "doors", "subdistricts")
+_PLACES = ("points", "alleys", "compounds", "toilets", "candidates", "facilities")
+_FRAME = (*_PLACES, "doors", "subdistricts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +227,7 @@ def _write(
     versions = {name: version(name) for name in _LIBRARIES}
     versions |= {"python": platform.python_version(), "proj": pyproj.proj_version_str}
     text = json.dumps({**manifest, "versions": versions}, ensure_ascii=False, sort_keys=True)
+    text = text.encode("utf-8", "replace").decode()  # a file name may be in another encoding
     with stage_files(file.parent) as folder:
         with guard_writing(file):
             new = folder / file.name
@@ -268,5 +270,5 @@ def _maker(name: str) -> str:
         return "survey fetch"
     makers = {"rounds": "survey draw", "draws": "survey draw", "mocks": "survey draw --mock"}
     makers |= {name: f"survey {name}" for name in ("odds", "priorities")}
-    audits = dict.fromkeys(("audit", "covered", "gaps", "shares"), "survey audit")
+    audits = dict.fromkeys(("audit", "covered", "gaps", "shares", "checks"), "survey audit")
     return (makers | audits).get(name, "survey frame")

@@ -159,7 +159,10 @@ def test_an_unknown_key_is_named_with_what_is_allowed(tmp_path, text, hint):
         (SOURCE + "[design]\nalleys = 2", "alleys is 2; give two numbers"),
         (SOURCE + "[design]\nalleys = [2, 1]", "runs backwards"),
         (SOURCE + "[design]\nalleys = [0.5, 1]", "give a whole number"),
-        (SOURCE + "[design]\nradius = 'fixed'", "radius is 'fixed'; give 'uniform', or 'fixed:"),
+        (
+            SOURCE + "[design]\nradius = 'fixed'",
+            "radius is 'fixed'; give 'uniform', 'fixed:<metres>', or 'table:",
+        ),
         (SOURCE + "[design]\nmetric = 'taxi'", "metric is 'taxi'; give 'network' or 'euclid'"),
         (SOURCE + "[design]\npoints = { school = -1 }", "points.school is -1"),
         (SOURCE + "[design]\nwithin_m = [500, 2500]", "the radius goes to 2500 m"),

@@ -35,6 +35,7 @@ HOMES = {
     "folium": ("outputs/",),
     "branca": ("outputs/",),
     "click": ("cli",),
+    "opening_hours": ("coverage/hours.py",),
 }
 HEAVY = {"geopandas", "pandas", "scipy", "networkx", "shapely", "osmium", "osmnx", "folium"}
 

@@ -111,7 +111,7 @@ def split_at_edge(frame: Frame, intervals: pd.DataFrame, rule: Rule) -> pd.DataF
     pandas.DataFrame
         The intervals with ``near_edge`` (bool).
     """
-    known = shapely.buffer(frame.data_edge, -rule.limit_m, quad_segs=64)
+    known = shapely.buffer(frame.data_edge, -rule.reach_m, quad_segs=64)
     lines, length = frame.streets.edges.geometry.array, frame.streets.length_mm
     edges = np.unique(intervals["edge"])
     edges = edges[shapely.intersects(lines[edges], known.boundary)]

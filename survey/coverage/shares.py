@@ -64,8 +64,38 @@ def measure_shares(
     table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     some = table["checked_m"] > 0
     share = np.minimum(table["covered_m"].where(some) / table["checked_m"].where(some), 1)
-    table = table.assign(rule_id=rule.rule_id, share=share)
+    table = table.assign(rule_id=rule.rule_id, share=share, checked_n=np.nan, covered_n=np.nan)
     return tables.make("shares", table.sort_values(["scope", "id", "within_m"], kind="stable"))
+
+
+def share_lengths(frame: Frame, rule: Rule, lines: Any, gaps: gpd.GeoDataFrame) -> pd.DataFrame:
+    """Measure, by subdistrict, the share of the length of `lines` that lies outside `gaps`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table `shares`.
+    """
+    shapes = frame.subdistricts.geometry.array
+    total = tables.round_mm(_lengths_within(lines, shapes))
+    covered = np.maximum(total - tables.round_mm(_lengths_within(gaps.geometry.array, shapes)), 0)
+    empty = np.full(len(shapes), np.nan)
+    share = np.divide(covered, total, out=empty.copy(), where=total > 0)
+    made: pd.DataFrame = tables.make(
+        "shares",
+        {
+            "rule_id": [rule.rule_id] * len(shapes),
+            "scope": ["subdistrict"] * len(shapes),
+            "id": frame.subdistricts["subdistrict_id"],
+            "within_m": empty,
+            "checked_m": total,
+            "covered_m": tables.round_mm(covered),
+            "checked_n": empty,
+            "covered_n": empty,
+            "share": share,
+        },
+    )
+    return made
 
 
 def _by_shape(lines: Any, covered: gpd.GeoDataFrame, shapes: Any) -> pd.DataFrame:

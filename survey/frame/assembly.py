@@ -10,6 +10,7 @@ from survey.errors import AreaError
 from survey.frame.alleys import find_alleys, merge_alleys
 from survey.frame.compounds import find_compounds, merge_compounds
 from survey.frame.doors import find_doors
+from survey.frame.facilities import find_facilities
 from survey.frame.frame import Frame
 from survey.frame.joining import merge_points, merge_toilets
 from survey.frame.lines import as_multi
@@ -156,8 +157,10 @@ def _find_places(
     if "toilets" in registers:
         toilets, notes = merge_toilets(toilets, registers["toilets"], area)
         parts.append(notes)
-    candidates = find_candidates(features, area)
-    return {"points": points, "toilets": toilets, "candidates": candidates}, parts
+    found = {"points": points, "toilets": toilets}
+    found["candidates"] = find_candidates(features, area)
+    found["facilities"] = find_facilities(features, area)
+    return found, parts
 
 
 def _find_districts(
@@ -196,8 +199,12 @@ def _find_all_doors(
         for mine in (rules["gate"], rules["entrance"])
     )
     openings = {"point": np.concatenate([gates, entrances]), "compound": gates}
+    openings["facility"] = openings["point"]
+    # What is of two kinds has one set of doors.
+    facilities = found["facilities"].drop_duplicates("facility_id", ignore_index=True)
+    objects = {layer: found[f"{layer}s"] for layer in ("point", "compound", "toilet", "candidate")}
     parts = [
-        find_doors(streets, found[f"{layer}s"], layer=layer, gates=openings.get(layer))
-        for layer in ("point", "compound", "toilet", "candidate")
+        find_doors(streets, table, layer=layer, gates=openings.get(layer))
+        for layer, table in (objects | {"facility": facilities}).items()
     ]
     return pd.concat(parts, ignore_index=True)

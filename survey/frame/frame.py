@@ -32,6 +32,8 @@ class Frame:
         A polygon: what lies outside it is unknown.
     source
         Where the data come from, for the manifest.
+    facilities
+        The table of this name; empty if absent.
 
     Raises
     ------
@@ -51,9 +53,13 @@ class Frame:
     quality: pd.DataFrame
     data_edge: BaseGeometry
     source: dict[str, Any] = field(default_factory=dict)
+    facilities: gpd.GeoDataFrame = None  # type: ignore[assignment]  # an empty table below
 
     def __post_init__(self) -> None:
         """Check every table."""
+        if self.facilities is None:
+            empty = tables.empty("facilities", crs=self.area.crs)
+            object.__setattr__(self, "facilities", empty)
         for name, table in self.tables.items():
             tables.check(name, table)
 
@@ -65,7 +71,7 @@ class Frame:
     @property
     def tables(self) -> dict[str, Any]:
         """The frame's tables by name, in the order in which they are written."""
-        names = ("points", "alleys", "compounds", "toilets", "candidates", "doors")
+        names = ("points", "alleys", "compounds", "toilets", "candidates", "facilities", "doors")
         return {
             "nodes": self.streets.nodes,
             "edges": self.streets.edges,

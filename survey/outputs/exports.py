@@ -73,9 +73,9 @@ def export_tables(
         if spatial and table.crs is None:
             raise TableError(f"table {name!r} has no CRS, so it has no place on the globe; set it")
         if csv:
-            contents[Path(folder, f"{name}.csv")] = _csv_bytes(table)
+            contents[Path(folder, f"{name}.csv")] = csv_bytes(table)
         if geojson and spatial:
-            contents[Path(folder, f"{name}.geojson")] = _geojson_bytes(table)
+            contents[Path(folder, f"{name}.geojson")] = geojson_bytes(table)
     return write_files(contents, replace=replace)
 
 
@@ -87,7 +87,7 @@ def write_table(path: str | Path, table: pd.DataFrame, *, replace: bool = False)
     OutputError
         If the file exists and `replace` is false, or it cannot be written.
     """
-    return write_files({Path(path): _csv_bytes(table)}, replace=replace)[0]
+    return write_files({Path(path): csv_bytes(table)}, replace=replace)[0]
 
 
 def label_points(shapes: gpd.GeoSeries) -> gpd.GeoSeries:
@@ -206,7 +206,8 @@ def _label_point(shape: Any) -> Any:
     return shape.representative_point()
 
 
-def _csv_bytes(table: pd.DataFrame) -> bytes:
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """Write a table as CSV in UTF-8 with a mark; a geometry becomes ``lon``, ``lat`` in WGS-84."""
     plain = pd.DataFrame(table)
     if isinstance(table, gpd.GeoDataFrame):
         places = label_points(table.geometry).to_crs(4326)
@@ -218,7 +219,8 @@ def _csv_bytes(table: pd.DataFrame) -> bytes:
     return text.encode("utf-8-sig")
 
 
-def _geojson_bytes(table: gpd.GeoDataFrame) -> bytes:
+def geojson_bytes(table: gpd.GeoDataFrame) -> bytes:
+    """Write a table as GeoJSON in WGS-84."""
     shapes = shapely.orient_polygons(table.geometry.to_crs(4326).to_numpy())
     shapes = shapely.transform(shapes, lambda degrees: np.round(degrees, DECIMALS))
     plain = pd.DataFrame(table.drop(columns=table.geometry.name)).astype(object)

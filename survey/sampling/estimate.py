@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import geopandas as gpd
@@ -16,6 +17,7 @@ from survey.sampling.draw import Draw, DrawFrame, hash_frame
 from survey.sampling.odds import joint_odds, visit_odds
 from survey.sampling.pairs import find_pairs
 from survey.sampling.totals import Estimate, estimate_mean, estimate_total
+from survey.sources.layer_files import read_rows
 from survey.tables import LAYERS, check
 
 __all__ = ["Estimate", "estimate_mean", "estimate_mock", "estimate_round", "estimate_total"]
@@ -131,6 +133,44 @@ def _describe_sample(
     joint = np.full((count, count), count * (count - 1) / max(1, size * (size - 1)))
     np.fill_diagonal(joint, probs)
     return {"joint": joint, "fixed_size": True}, size
+
+
+def read_results(path: str | Path, *, column: str = "value") -> pd.DataFrame:
+    """Read the results of a round from a file, for `estimate_round` and `estimate_mock`.
+
+    Parameters
+    ----------
+    path
+        CSV, TSV, TXT, XLSX, GeoJSON, GeoPackage or shapefile; as to encodings see `read_rows`.
+    column
+        The column of the values. Rows where it is blank were not inspected and are left out;
+        true and false become 1 and 0.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The file's columns, all text.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, broken, or of a kind that cannot be read.
+    LayerError
+        If it holds no rows, or not exactly one column ``unit_id`` and one `column`.
+    """
+    cells = read_rows(Path(path)).cells
+    if cells.empty:
+        raise LayerError(f"{path} holds no rows; it should have one for each unit inspected")
+    names = [str(name) for name in cells]
+    for name in ("unit_id", column):
+        if names.count(name) != 1:
+            found = f"{names.count(name)} columns" if name in names else "no column"
+            raise LayerError(
+                f"{path} has {found} {name!r}, it should have one; there are {', '.join(names)}"
+            )
+    values = cells[column]
+    flags = values.str.lower().map({"true": "1", "false": "0"})
+    return cells.assign(**{column: flags.fillna(values)})[values != ""]
 
 
 def estimate_round(

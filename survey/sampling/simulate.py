@@ -38,7 +38,8 @@ class Simulation:
     numbers
         ``number, mean, mean_se, sd, q05, q50, q95`` of a year: ``alleys``, ``compounds``, ``units``
         drawn, each once; ``failing`` ones among them, if a condition was given; ``short``, the
-        visits at which fewer units were left than were asked for.
+        visits at which fewer units were left than were asked for. Of one year alone, ``mean_se``
+        and ``sd`` are NaN.
     counts
         The distributions of these: ``number, count, share, share_se``.
     rounds, quarters, repeats, seed
@@ -149,7 +150,7 @@ class _Run:
         units = len(self.pairs.units)
         width = self.quarters * sampler.width + (0 if fails is None else units)
         rows = max(1, _CELLS // max(width, units))
-        digest = hashlib.sha256(self.seed.encode()).digest()
+        digest = hashlib.sha256(self.seed.encode("utf-8", "surrogatepass")).digest()
         rng = np.random.default_rng(np.random.SeedSequence(int.from_bytes(digest, "big")))
         alley = (self.pairs.units["layer"] == LAYERS[0]).to_numpy()
         parts: list[dict[str, Ints]] = []
@@ -204,7 +205,8 @@ def _simulate_band(run: _Run, design: Design, own: _Tally) -> tuple[Floats, Floa
 
 def _list_units(pairs: Pairs, tally: _Tally, rounds: int) -> pd.DataFrame:
     mean = tally.visits / rounds
-    spread = np.sqrt(np.maximum(tally.squares / rounds - mean**2, 0) / max(1, rounds - 1))
+    # One round tells nothing of how far rounds differ.
+    spread = np.sqrt(np.maximum(tally.squares / rounds - mean**2, 0) / ((rounds - 1) or np.nan))
     return pairs.units.assign(
         prob=tally.hits / rounds,
         prob_se=_share_se(tally.hits, rounds),
@@ -223,7 +225,7 @@ def _share_se(count: Ints, rounds: int) -> Floats:
 def _list_numbers(numbers: dict[str, Ints]) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows, counts = [], []
     for name, values in numbers.items():
-        sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
         quantiles = np.quantile(values, QUANTILES, method="inverted_cdf")
         rows.append((name, values.mean(), sd / np.sqrt(len(values)), sd, *map(float, quantiles)))
         count, times = np.unique(values, return_counts=True)
