@@ -10,6 +10,8 @@ import shapely
 from survey import tables
 from survey.coverage.rules import Rule
 from survey.coverage.shares import share_lengths
+from survey.coverage.spacing import measure_spacing
+from survey.errors import NothingToCheckError
 from survey.frame.frame import Frame
 from survey.frame.lines import cut_lines
 from survey.frame.places import join_subdistrict
@@ -37,12 +39,15 @@ def audit_main_roads(frame: Frame, rule: Rule) -> dict[str, Any]:
     Raises
     ------
     NothingToCheckError
-        If the area has no such road.
+        If the area has no such road, or none as long as the limit.
     """
-    from survey.coverage.spacing import measure_spacing
-
     supply = frame.supply().rename(columns={"toilet_id": "facility_id"})
     found = measure_spacing(frame, supply, limit_m=rule.reach_m, beside_m=rule.beside_m)
+    if not found.checked_m > 0:
+        raise NothingToCheckError(
+            f"rule {rule.rule_id}: no main or secondary road of the area is as long as"
+            f" {rule.reach_m:g} m"
+        )
     covered_m = float(tables.round_mm(found.checked_m - found.failing_m))
     high_m = float(tables.round_mm(found.share_high * found.checked_m))
     gaps = _as_gaps(frame, rule, found.gaps, supply)
