@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from survey.city import CityResult, run_city
     from survey.config import CityConfig, read_config
-    from survey.coverage.audit import Audit, audit_coverage
+    from survey.coverage.audit import Audit, audit_all, audit_coverage
+    from survey.coverage.compare import Comparison, compare_audits
+    from survey.coverage.hours import parse_moment
     from survey.coverage.rules import Rule, find_rule, read_rules
+    from survey.coverage.siting import SitePlan, add_sites, plan_sites
+    from survey.coverage.spacing import Spacing, measure_spacing
     from survey.errors import SurveyError
     from survey.example import example_town
     from survey.frame.assembly import build_frame
@@ -45,6 +49,7 @@ __all__ = [
     "Audit",
     "CityConfig",
     "CityResult",
+    "Comparison",
     "Condition",
     "Design",
     "Draw",
@@ -55,15 +60,20 @@ __all__ = [
     "Rule",
     "Scheme",
     "Simulation",
+    "SitePlan",
+    "Spacing",
     "Streets",
     "SurveyError",
     "Verdict",
     "Workspace",
+    "add_sites",
     "as_condition",
+    "audit_all",
     "audit_coverage",
     "build_frame",
     "build_streets",
     "commit_design",
+    "compare_audits",
     "convert_datum",
     "detect_datum",
     "draw_mock",
@@ -84,7 +94,10 @@ __all__ = [
     "local_pivotal",
     "measure_catchments",
     "measure_reach",
+    "measure_spacing",
     "open_workspace",
+    "parse_moment",
+    "plan_sites",
     "point_odds",
     "rank_priorities",
     "read_condition",
@@ -107,8 +120,12 @@ __all__ = [
 _HOMES = {
     "survey.city": ("CityResult", "run_city"),
     "survey.config": ("CityConfig", "read_config"),
-    "survey.coverage.audit": ("Audit", "audit_coverage"),
+    "survey.coverage.audit": ("Audit", "audit_all", "audit_coverage"),
+    "survey.coverage.compare": ("Comparison", "compare_audits"),
+    "survey.coverage.hours": ("parse_moment",),
     "survey.coverage.rules": ("Rule", "find_rule", "read_rules"),
+    "survey.coverage.siting": ("SitePlan", "add_sites", "plan_sites"),
+    "survey.coverage.spacing": ("Spacing", "measure_spacing"),
     "survey.errors": ("SurveyError",),
     "survey.example": ("example_town",),
     "survey.frame.assembly": ("build_frame",),

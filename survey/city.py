@@ -34,7 +34,7 @@ from survey.workspace import (
 )
 
 _RECORDS = ("rounds", "draws", "mocks")
-_OF_FRAME = ("audit", "odds", "priorities")
+_OF_FRAME = {"audit": "audit", "odds": "odds", "priorities": "priorities", "sites": "site"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,10 +231,10 @@ def rebuild_frame(
     kept = {name: workspace.read(name) for name in _RECORDS if name in workspace.names}
     if "rounds" in kept:
         find_stale(kept["rounds"], hash_frame(frame, reach), report)
-    for name in _OF_FRAME:
+    for name, maker in _OF_FRAME.items():
         if name in workspace.names:
             verb = "is" if name == "audit" else "are"
-            report(f"the {name} of the earlier frame {verb} dropped; run survey {name} again")
+            report(f"the {name} of the earlier frame {verb} dropped; run survey {maker} again")
     report(f"writing {workspace.path}")
     save_workspace(workspace.path, osm_tables(osm) | made | kept, manifest, replace=True)
     return made

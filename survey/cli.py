@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from survey import cli_audit, cli_odds, cli_options, cli_print, cli_round
+from survey import cli_audit, cli_compare, cli_odds, cli_options, cli_print, cli_round
 from survey.errors import NetworkError, SurveyError
 
 
@@ -220,6 +220,8 @@ cli.add_command(cli_round.verify)
 for verb in (
     cli_audit.audit,
     cli_audit.rules,
+    cli_audit.site,
+    cli_compare.compare,
     cli_odds.odds,
     cli_odds.simulate,
     cli_odds.priorities,

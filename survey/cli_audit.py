@@ -95,6 +95,78 @@ def audit(
     return cli_print.judge_audit(found, min_share)
 
 
+@click.command(short_help="Choose where to open or build toilets: the fewest that mend a rule.")
+@cli_options.workspace_argument
+@click.option("--rule", "rule_id", default="walk-500", show_default=True, help="The rule.")
+@_RULES_FILE
+@click.option("--add", type=int, metavar="N", help="The best N sites, instead of mending all.")
+@click.option("--budget", type=float, metavar="COST", help="The best sites within this cost.")
+@click.option("--open-cost", type=float, default=1.0, show_default=True, help="Of opening one.")
+@click.option("--build-cost", type=float, default=5.0, show_default=True, help="Of building one.")
+@click.option("--time-limit", type=float, default=30.0, show_default=True, help="Seconds.")
+@cli_options.json_option
+def site(
+    workspace: Path,
+    rule_id: str,
+    rules_file: Path | None,
+    time_limit: float,
+    *,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Choose where to open or build toilets, so that a rule is met at least cost.
+
+    The toilets there are stay. Candidates (institutions) can be opened, and toilets built on any
+    public street. Cost and the bound that no choice can beat are printed; the table sites goes
+    into the workspace, and survey map shows the gaps before and after.
+    """
+    progress = cli_print.Progress(f"reading {workspace}")
+    from survey.coverage.rules import find_rule, read_rules
+    from survey.coverage.siting import plan_sites
+    from survey.workspace import open_workspace, update_workspace
+
+    rule = find_rule(rule_id, read_rules(rules_file))
+    stored = open_workspace(workspace)
+    frame = stored.read_frame()
+    progress(f"looking for sites, for {time_limit:g} s at most")
+    plan = plan_sites(frame, rule, time_limit_s=time_limit, **options)
+    parameters = stored.manifest["parameters"] | {"sites": {"rule": rule_id, **options}}
+    update_workspace(stored, {"sites": plan.sites}, stored.manifest | {"parameters": parameters})
+    for note in plan.notes:
+        cli_print.say(f"survey: {note}")
+    if as_json:
+        names = ("cost", "bound", "gap", "proven", "share_before", "share_after", "unreachable_m")
+        facts = {name: getattr(plan, name) for name in names}
+        rows = cli_print.list_rows(plan.sites.drop(columns="geometry"))
+        cli_print.put_json(rule=rule_id, **facts, notes=list(plan.notes), sites=rows)
+        return
+    _put_plan(plan, frame, rule_id, mending=options["add"] is None and options["budget"] is None)
+
+
+def _put_plan(plan: Any, frame: Any, rule_id: str, *, mending: bool) -> None:
+    proof = "proven best" if plan.proven else f"{plan.gap:.1%} from the bound"
+    bound = f"cost {plan.cost:g}, bound {plan.bound:g}" if mending else f"cost {plan.cost:g}"
+    cli_print.put(
+        f"{rule_id}: {plan.share_before:.1%} -> {plan.share_after:.1%} with {len(plan.sites)}"
+        f" sites; {bound}, {proof}"
+    )
+    if plan.unreachable_m:
+        cli_print.put(f"  {plan.unreachable_m:.0f} m of street cannot be mended by any site")
+    edges = frame.streets.edges[frame.streets.edges["public"]]
+    near = edges.sindex.nearest(plan.sites.geometry, return_all=False)[1]
+    streets = edges["name"].fillna(edges["way_id"]).iloc[near]
+    candidates = frame.candidates.set_index("candidate_id")["name"]
+    for row, street in zip(plan.sites.itertuples(), streets, strict=True):
+        name = str(street)
+        if isinstance(row.candidate_id, str):
+            name = f"{candidates.get(row.candidate_id)} ({row.candidate_id})"
+        served = f"{row.compounds} compounds, {row.points} points"
+        cli_print.put(
+            f"{row.rank:4} {row.action:6} +{row.gain_m:6.0f} m -> {row.total_share:.1%}"
+            f"  {served:26} {name}"
+        )
+
+
 @click.command()
 @_RULES_FILE
 @cli_options.json_option

@@ -203,7 +203,7 @@ def priorities(
     or draw with other options changes it). The tables odds and priorities go into the workspace,
     for survey map and export. How many failing units a round meets is exact on average; its
     distribution is simulated, with the city's name as the seed. Units without a condition are
-    listed, and nothing is guessed for them.
+    listed, and nothing is guessed for them. Within a budget, the units chosen are shown first.
     """
     progress = cli_print.Progress(f"reading {workspace}")
     from survey.records import note_odds, note_priorities
@@ -235,7 +235,8 @@ def priorities(
         cli_print.put_json(design=design.to_table(), **facts, notes=notes)
     else:
         cli_print.put_priorities(ranked, found)
-        cli_print.put_units(ranked.table, frame, top)
+        first = ranked.table.sort_values("chosen", ascending=False, kind="stable")
+        cli_print.put_units(first, frame, top)
 
 
 @click.command(short_help="Estimate a mean or total of all units from a round's results.")
@@ -303,9 +304,10 @@ def estimate(
         drawn = load_draw(stored.read("rounds"), stored.read("draws"), str(round_id))
         found = estimate_round(frame, stored.read("reach"), drawn, values, **asked)
     if as_json:
-        cli_print.put_json(
-            **asked, round=round_id, mock=mock_id, estimate=cli_print.fill_none(asdict(found))
-        )
+        # Click gives options in the order in which they were typed.
+        what = {name: asked[name] for name in ("layer", "column", "measure")}
+        facts = cli_print.fill_none(asdict(found))
+        cli_print.put_json(**what, round=round_id, mock=mock_id, estimate=facts)
     else:
         cli_print.put_estimate(found, asked)
 

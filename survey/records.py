@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from survey import tables
-from survey.coverage.audit import Audit
+from survey.coverage.audit import Audit, audit_coverage
+from survey.coverage.rules import read_rules
+from survey.coverage.siting import add_sites
 from survey.errors import TableError, WorkspaceError
 from survey.sampling.design import Design
 from survey.sampling.draw import Draw, Verdict, hash_frame, load_draw, verify_round
@@ -181,13 +183,19 @@ def save_workspace_map(
         kept = rounds[~rounds["round_id"].isin(stale)]
         if len(kept):
             parts["draw"] = Draw(kept, draws[draws["round_id"].isin(kept["round_id"])])
-    parts |= {
-        name: workspace.read(name) for name in ("odds", "priorities") if name in workspace.names
-    }
+    held = [name for name in ("odds", "priorities", "sites") if name in workspace.names]
+    parts |= {name: workspace.read(name) for name in held}
     for line in find_outdated(workspace.manifest, workspace.manifest["parameters"].get("design")):
         report(line)
     if "audit" in workspace.names:
         names = ("audit", "covered", "gaps", "shares", "checks")
         parts["audit"] = Audit(*(workspace.read(name) for name in names))
+    if "sites" in parts and len(parts["sites"]):
+        # A rule of the user's own is not at hand here.
+        known = [read_rules().get(name) for name in set(parts["sites"]["rule_id"])]
+        rules = [rule for rule in known if rule is not None]
+        report("auditing with the sites")
+        served = add_sites(frame, parts["sites"])
+        parts |= {"after": audit_coverage(served, rules=rules)} if rules else {}
     report(f"drawing {path}")
     return save_map(path, frame, **parts, reach=reach, replace=replace)

@@ -271,4 +271,5 @@ def _maker(name: str) -> str:
     makers = {"rounds": "survey draw", "draws": "survey draw", "mocks": "survey draw --mock"}
     makers |= {name: f"survey {name}" for name in ("odds", "priorities")}
     audits = dict.fromkeys(("audit", "covered", "gaps", "shares", "checks"), "survey audit")
+    makers["sites"] = "survey site"
     return (makers | audits).get(name, "survey frame")

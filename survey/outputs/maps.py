@@ -37,6 +37,9 @@ from survey.outputs.units import (
     priorities_layer,
     repeat_facts,
 )
+from survey.tables import check
+
+_HEADED = 3  # rules whose share stands in the page's head
 
 _COPYRIGHT = "https://www.openstreetmap.org/copyright"
 
@@ -50,6 +53,8 @@ def save_map(  # noqa: PLR0913 each part of a map is a table of its own
     audit: Any = None,
     reach: pd.DataFrame | None = None,
     priorities: pd.DataFrame | None = None,
+    sites: Any = None,
+    after: Any = None,
     title: str | None = None,
     replace: bool = False,
 ) -> Path:
@@ -60,9 +65,7 @@ def save_map(  # noqa: PLR0913 each part of a map is a table of its own
     path
         The file; missing parent folders are made.
     frame
-        What can be drawn: ``area``, ``name``, ``streets.edges`` and the tables ``points``,
-        ``alleys``, ``compounds``, ``toilets``, ``candidates`` and ``subdistricts``, in a
-        projected CRS.
+        What can be drawn, in a projected CRS.
     draw
         Rounds to show: the tables ``rounds`` and ``draws``; the last round is switched on.
     odds
@@ -73,17 +76,13 @@ def save_map(  # noqa: PLR0913 each part of a map is a table of its own
     reach
         Distances in metres; the popup of a unit lists the nearest points.
     priorities
-        The table ``priorities``: shows the chosen units with their rank, or the first ones with
-        a risk where none was chosen.
+        The table ``priorities``: the chosen units by rank, or the first ones if none is chosen.
+    sites, after
+        The table ``sites`` (where to open or build toilets), and the audit with these sites.
     title
         The page's heading; the area's name otherwise.
     replace
         Overwrite a file that exists.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
 
     Raises
     ------
@@ -97,14 +96,22 @@ def save_map(  # noqa: PLR0913 each part of a map is a table of its own
     heading = title or " · ".join(part for part in (name, "巡查地图", "Survey map") if part)
     page = new_page(heading, html=_head(heading, frame, audit) + _foot(draw))
     facts = describe_units(frame, odds=odds, reach=reach)
-    layers = _layers(frame, facts, draw, audit, priorities)
+    shown = {"draw": draw, "audit": audit, "priorities": priorities}
+    layers = _layers(frame, facts, **shown, sites=sites, after=after)
     finish_page(page, layers, bounds=frame.area.polygon.bounds)
     text = render_offline(page).replace("<html>", '<html lang="zh-CN">', 1)
     return write_files({Path(path): text.encode()}, replace=replace)[0]
 
 
 def _layers(
-    frame: Any, facts: dict[str, Facts], draw: Any, audit: Any, priorities: Any
+    frame: Any,
+    facts: dict[str, Facts],
+    *,
+    draw: Any,
+    audit: Any,
+    priorities: Any,
+    sites: Any,
+    after: Any,
 ) -> list[PageLayer]:
     alleys, compounds = facts["alley"], facts["compound"]
     units = list_units(frame, facts)
@@ -112,9 +119,11 @@ def _layers(
         _points(frame, draw),
         *_rounds(frame, draw, units),
         priorities_layer(units, priorities, crs=frame.alleys.crs),
+        _sites(frame, sites),
         _toilets(frame),
         _candidates(frame),
         *_gaps(frame, audit),
+        *_gaps(frame, after, after=True),
         facts_layer("背街小巷 · Alleys", frame.alleys.geometry, alleys, look="alleys"),
         facts_layer("小区 · Compounds", frame.compounds.geometry, compounds, look="compounds"),
         _subdistricts(frame),
@@ -133,8 +142,10 @@ def _head(heading: str, frame: Any, audit: Any) -> str:
     }
     parts = [f"{label} {count:,}" for label, count in counts.items()]
     if audit is not None:
-        rules = audit.summary.itertuples()
-        parts += [f"{rule.rule_id} 达标 met {rule.share:.1%}" for rule in rules]
+        rules = list(audit.summary.itertuples())
+        parts += [f"{rule.rule_id} 达标 met {rule.share:.1%}" for rule in rules[:_HEADED]]
+        if len(rules) > _HEADED:
+            parts.append(f"另有 {len(rules) - _HEADED} 项标准 more rules")
     spans = "".join(f"<span>{escape(part)}</span>" for part in parts)
     return f'<header class="survey-head"><h1>{escape(heading)}</h1><p>{spans}</p></header>\n'
 
@@ -252,7 +263,30 @@ def _candidates(frame: Any) -> PageLayer | None:
     return facts_layer(label, table.geometry, facts, look="candidates", show=False)
 
 
-def _gaps(frame: Any, audit: Any) -> list[PageLayer | None]:
+def _sites(frame: Any, sites: Any) -> PageLayer | None:
+    if sites is None:
+        return None
+    table = check("sites", sites)
+    names = dict(zip(frame.candidates["candidate_id"], frame.candidates["name"], strict=True))
+    named = [names.get(each) for each in table["candidate_id"]]
+    does = {"open": "开放 · Open", "build": "新建 · Build"}
+    values: dict[str, Texts] = {
+        "做法 · Action": list(table["action"].map(does)),
+        "标准 · Rule": write_cells(table["rule_id"]),
+        "新增覆盖 · Gain": write_measures(table["gain_m"], "m"),
+        "累计达标 · Share then": list(table["total_share"].map("{:.1%}".format)),
+        "新增小区 · Compounds served": write_cells(table["compounds"]),
+        "新增点位 · Points served": write_cells(table["points"]),
+        "费用 · Cost": list(table["cost"].map("{:g}".format)),
+        "编号 · ID": write_cells(table["candidate_id"]),
+    }
+    titles = write_names(named, [f"补点 {rank} · Site {rank}" for rank in table["rank"]])
+    letters = list(map(str, table["rank"]))
+    facts = Facts(titles, list(table["action"]), values, letters=letters)
+    return facts_layer("补点 · Sites", table.geometry, facts, look="sites")
+
+
+def _gaps(frame: Any, audit: Any, *, after: bool = False) -> list[PageLayer | None]:
     if audit is None:
         return []
     unreached = "不连通 · no toilet can be reached"
@@ -271,8 +305,9 @@ def _gaps(frame: Any, audit: Any) -> list[PageLayer | None]:
         }
         names = write_names(table["name"], ["无名路段 · Unnamed street"] * len(table))
         facts = Facts(names, ["edge" if near else "gap" for near in table["near_edge"]], values)
-        label = f"空白段 · Gaps: {rule.title}"
-        layers.append(facts_layer(label, table.geometry, facts, look="gaps", show=number == 0))
+        label = f"{'补点后空白段 · Gaps after' if after else '空白段 · Gaps'}: {rule.title}"
+        show = number == 0 and not after
+        layers.append(facts_layer(label, table.geometry, facts, look="gaps", show=show))
     return layers
 
 

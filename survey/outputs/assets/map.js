@@ -40,6 +40,10 @@ const survey = (() => {
         letter: "厕", badge: 8},
       closed: {label: "不对外 · Closed to the public", tint: "#b5b5b5", letter: "×", badge: 7},
     },
+    sites: {
+      open: {label: "补点：开放（数字为次序）· Site: open (rank)", tint: "#005f73", color: "#005f73", badge: 11, sides: 4},
+      build: {label: "补点：新建 · Site: build", tint: "#fff", ink: "#005f73", rim: "#005f73", color: "#005f73", badge: 11, sides: 4},
+    },
     candidates: {
       candidate: {label: "可开放单位 · Could open its toilet", tint: "#e8e3d6", rim: "#7c7466", badge: 6},
     },
