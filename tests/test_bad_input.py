@@ -302,7 +302,7 @@ def test_a_table_that_was_taken_out(town):
         (["--seed", "a", "--alleys", "2-1"], "runs backwards"),
         (["--seed", "a", "--alleys", "0", "--compounds", "0"], "ask for none"),
         (["--seed", "a", "--radius", "fixed:50"], "lies outside within_m"),
-        (["--seed", "a", "--radius", "far"], "give 'uniform', or 'fixed:<metres>'"),
+        (["--seed", "a", "--radius", "far"], "give 'uniform', 'fixed:<metres>', or 'table:"),
         (["--seed", "a", "--min", "2000"], "nothing could be drawn"),
         (["--seed", "a", "--min", "nan"], "min_m is nan"),
     ],
@@ -317,7 +317,7 @@ def test_a_round_that_cannot_be_drawn(town, options, hint):
 @pytest.mark.parametrize(
     ("options", "hint"),
     [
-        (["--rule", "walk-50"], "there is no rule 'walk-50'; did you mean 'walk-500'?"),
+        (["--rule", "youth-20"], "there is no rule 'youth-20'; did you mean 'youth-200'?"),
         (["--rule", "walk-500", "--rule", "walk-500"], "name each rule once"),
         (["--min-share", "95"], "min_share is 95.0; give a share from 0 to 1"),
         (["--min-share", "nan"], "min_share is nan"),

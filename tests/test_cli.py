@@ -306,7 +306,7 @@ def test_a_missing_cell_is_null_in_json():
 def test_run_prints_json(town_run, tmp_path):
     """`run --json` prints the round, the audit and the files, and nothing else on stdout."""
     said = run_survey("run", town_run.config, "--out", tmp_path, "--json").json
-    assert list(said) == ["schema", "name", "round", "audit", "met", "min_share", "files"]
+    assert list(said) == ["schema", "name", "round", "odds", "audit", "met", "min_share", "files"]
     assert (said["schema"], said["name"], said["min_share"]) == (1, "小城 𠮷", None)
     assert said["round"]["round_id"] == "r1"
     assert said["round"]["seed"] == "dice 4 2"
@@ -332,7 +332,7 @@ KEYS = {
         "draws",
     ],
     "verify": ["schema", "accepted", "rounds"],
-    "audit": ["schema", "audit", "met", "min_share"],
+    "audit": ["schema", "audit", "met", "min_share", "at", "notes", "shares"],
     "info": ["schema", "manifest", "tables"],
     "quality": ["schema", "quality"],
 }

@@ -53,7 +53,7 @@ class Frame:
     quality: pd.DataFrame
     data_edge: BaseGeometry
     source: dict[str, Any] = field(default_factory=dict)
-    facilities: gpd.GeoDataFrame = None  # type: ignore[assignment]  # an empty table below
+    facilities: gpd.GeoDataFrame = None  # an empty table below
 
     def __post_init__(self) -> None:
         """Check every table."""

@@ -281,7 +281,7 @@ def _sites(frame: Any, sites: Any) -> PageLayer | None:
         "编号 · ID": write_cells(table["candidate_id"]),
     }
     titles = write_names(named, [f"补点 {rank} · Site {rank}" for rank in table["rank"]])
-    letters = list(map(str, table["rank"]))
+    letters: Texts = list(map(str, table["rank"]))
     facts = Facts(titles, list(table["action"]), values, letters=letters)
     return facts_layer("补点 · Sites", table.geometry, facts, look="sites")
 
