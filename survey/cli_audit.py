@@ -159,7 +159,8 @@ def _put_plan(plan: Any, frame: Any, rule_id: str, *, mending: bool) -> None:
     for row, street in zip(plan.sites.itertuples(), streets, strict=True):
         name = str(street)
         if isinstance(row.candidate_id, str):
-            name = f"{candidates.get(row.candidate_id)} ({row.candidate_id})"
+            known = candidates.get(row.candidate_id)
+            name = f"{known} ({row.candidate_id})" if isinstance(known, str) else row.candidate_id
         served = f"{row.compounds} compounds, {row.points} points"
         cli_print.put(
             f"{row.rank:4} {row.action:6} +{row.gain_m:6.0f} m -> {row.total_share:.1%}"

@@ -363,9 +363,7 @@ def test_a_workspace_reads_back_what_was_written(town_run, tmp_path):
         if hasattr(table, "crs"):
             assert again.read(name).crs == table.crs == stored.area.crs
     assert again.count_rows() == {
-        name: len(content[name])
-        for name in [*tables.TABLES, *workspace._RAW]
-        if name not in ASKED
+        name: len(content[name]) for name in [*tables.TABLES, *workspace._RAW] if name not in ASKED
     }
 
 

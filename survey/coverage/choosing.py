@@ -16,12 +16,12 @@ from scipy import sparse
 from survey.coverage.covering import (
     Flags,
     Problem,
+    check_input,
     list_cells,
     pose_problem,
     rank_sites,
     reduce_problem,
 )
-from survey.errors import RuleError
 from survey.frame.lines import Floats, Ints
 
 _STEPS = 600  # of the subgradient; further ones no longer raise the bound by a thousandth
@@ -108,12 +108,6 @@ def choose_sites(
         If shapes do not fit, a weight is below 0 or not whole, a cost, `add`, `budget` or
         `time_limit_s` is not above 0, or both `add` and `budget` are given.
 
-    Notes
-    -----
-    The bound is the Lagrangian dual of the covering constraints, found by a smoothed subgradient
-    method (Barahona and Anbil, The volume algorithm, 2000), or that of an exact solver where the
-    problem is small enough for one. The search is Shaw's large neighbourhood search (1998).
-
     Examples
     --------
     >>> reach = sparse.csr_array([[1, 1, 0], [0, 1, 1], [0, 0, 1]], dtype=bool)
@@ -121,8 +115,19 @@ def choose_sites(
     >>> choice.sites.tolist(), choice.cost, choice.proven
     ([0, 2], 2.0, True)
     """
-    deadline = monotonic() + time_limit_s
-    weight, cells, cost = _check(weight, reach, cost, add, budget, time_limit_s)
+    weight, cells, cost = check_input(weight, reach, cost, add, budget, time_limit_s)
+    return _choose(weight, cells, cost, add, budget, monotonic() + time_limit_s, seed)
+
+
+def _choose(
+    weight: Ints,
+    cells: Any,
+    cost: Floats,
+    add: int | None,
+    budget: float | None,
+    deadline: float,
+    seed: int,
+) -> Choice:
     reached = np.bincount(cells.indices, minlength=len(weight)) > 0
     wanted = np.flatnonzero(reached & (weight > 0))
     limit = budget if add is None else float(add)
@@ -145,43 +150,6 @@ def choose_sites(
     stranded = np.flatnonzero(~reached)
     lost = int(weight[stranded].sum())
     return Choice(rows, gain, covered, lost, stranded, spent, bound, gap, gap <= 1e-9)
-
-
-def _check(
-    weight: Ints,
-    reach: Any,
-    cost: Floats,
-    add: int | None,
-    budget: float | None,
-    time_limit_s: float,
-) -> tuple[Ints, Any, Floats]:
-    weight, cost = np.asarray(weight), np.asarray(cost, dtype=np.float64)
-    if reach.shape != (len(cost), len(weight)):
-        raise RuleError(
-            f"reach has shape {reach.shape}, but there are {len(cost)} costs of sites and"
-            f" {len(weight)} weights of demand; give one row per site, one column per piece"
-        )
-    if len(weight) and (not (weight >= 0).all() or (weight % 1 != 0).any()):
-        raise RuleError("a weight of demand is below 0 or not whole; give whole millimetres")
-    if not (np.isfinite(cost) & (cost > 0)).all():
-        raise RuleError(f"a site costs {cost[~(cost > 0)][:1]}; every cost must be above 0")
-    if add is not None and budget is not None:
-        raise RuleError(f"both add ({add}) and budget ({budget}) are given; give one of them")
-    if add is not None and (add < 1 or add % 1):
-        raise RuleError(f"add is {add}; give how many sites to add, 1 or more")
-    if budget is not None and not budget > 0:
-        raise RuleError(f"budget is {budget}; it must be above 0")
-    if not time_limit_s > 0:
-        raise RuleError(f"time_limit_s is {time_limit_s}; it must be above 0")
-    cells = sparse.csr_array(reach, dtype=np.float64)
-    if cells.nnz < np.iinfo(np.int32).max:
-        # scipy keeps the width of row numbers, and narrow ones are read twice as fast.
-        narrow = (cells.indices.astype(np.int32), cells.indptr.astype(np.int32))
-        cells = sparse.csr_array((cells.data, *narrow), shape=cells.shape)
-    cells.eliminate_zeros()
-    cells.sum_duplicates()
-    cells.data[:] = 1
-    return weight.astype(np.int64), cells, cost
 
 
 def _solve(problem: Problem, deadline: float, seed: int) -> tuple[Flags, float]:
@@ -246,7 +214,8 @@ def _find_prices(problem: Problem, value: float, deadline: float) -> tuple[Float
 
     A piece's price is what leaving it uncovered costs: any price from 0 up to its weight (up to
     anything, where all must be covered) gives a valid bound, the best prices that of the linear
-    relaxation.
+    relaxation. They are found by a smoothed subgradient (Barahona and Anbil, The volume algorithm,
+    Mathematical Programming 87, 2000).
     """
     covers_all = problem.budget is None
     share = problem.cost / np.diff(problem.reach.indptr)
@@ -308,7 +277,10 @@ def _round_bound(problem: Problem, low: float) -> float:
 def _improve(
     problem: Problem, chosen: Flags, bound: float, deadline: float, rng: np.random.Generator
 ) -> Flags:
-    """Take out neighbouring sites and choose anew among them, while that gains something."""
+    """Take out neighbouring sites and choose anew among them, while that gains something.
+
+    A large neighbourhood search (Shaw, Principles and Practice of Constraint Programming, 1998).
+    """
     stale = 0
     while stale < _PATIENCE + chosen.sum() // 2:
         if monotonic() > deadline or _is_best(problem, chosen, bound):

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
+from survey.errors import RuleError
 from survey.frame.lines import Floats, Ints, count_up
 
 Flags = npt.NDArray[np.bool_]
@@ -52,6 +54,50 @@ class Problem:
         """Count by how many of the chosen sites each piece is covered."""
         pieces, _ = list_cells(self.reach, np.flatnonzero(chosen))
         return np.bincount(pieces, minlength=len(self.weight))
+
+
+def check_input(
+    weight: Ints,
+    reach: Any,
+    cost: Floats,
+    add: int | None,
+    budget: float | None,
+    time_limit_s: float,
+) -> tuple[Ints, Any, Floats]:
+    """Check what `choose_sites` is given, and bring it into one form.
+
+    Raises
+    ------
+    RuleError
+        If something is wrong, as `choose_sites` says.
+    """
+    weight, cost = np.asarray(weight), np.asarray(cost, dtype=np.float64)
+    if reach.shape != (len(cost), len(weight)):
+        raise RuleError(
+            f"reach has shape {reach.shape}, but there are {len(cost)} costs of sites and"
+            f" {len(weight)} weights of demand; give one row per site, one column per piece"
+        )
+    if len(weight) and (not (weight >= 0).all() or (weight % 1 != 0).any()):
+        raise RuleError("a weight of demand is below 0 or not whole; give whole millimetres")
+    if not (np.isfinite(cost) & (cost > 0)).all():
+        raise RuleError(f"a site costs {cost[~(cost > 0)][:1]}; every cost must be above 0")
+    if add is not None and budget is not None:
+        raise RuleError(f"both add ({add}) and budget ({budget}) are given; give one of them")
+    if add is not None and (add < 1 or add % 1):
+        raise RuleError(f"add is {add}; give how many sites to add, 1 or more")
+    if budget is not None and not budget > 0:
+        raise RuleError(f"budget is {budget}; it must be above 0")
+    if not time_limit_s > 0:
+        raise RuleError(f"time_limit_s is {time_limit_s}; it must be above 0")
+    cells = sparse.csr_array(reach, dtype=np.float64)
+    if cells.nnz < np.iinfo(np.int32).max:
+        # scipy keeps the width of row numbers, and narrow ones are read twice as fast.
+        narrow = (cells.indices.astype(np.int32), cells.indptr.astype(np.int32))
+        cells = sparse.csr_array((cells.data, *narrow), shape=cells.shape)
+    cells.eliminate_zeros()
+    cells.sum_duplicates()
+    cells.data[:] = 1
+    return weight.astype(np.int64), cells, cost
 
 
 def pose_problem(weight: Ints, reach: Any, cost: Floats, budget: float | None) -> Problem:

@@ -9,7 +9,7 @@ import pandas as pd
 import shapely
 from scipy import sparse
 
-from survey.coverage.intervals import _place, _read_segments, measure_by_crow, measure_by_walk
+from survey.coverage.intervals import measure_by_crow, measure_by_walk, place_offsets, read_segments
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.lines import Ints, count_up
@@ -168,7 +168,7 @@ def _spans_by_crow(frame: Frame, edges: Ints, sites: npt.NDArray[Any], limit_m: 
     base = np.cumsum(length) - length
     chosen = np.full(len(length), False)
     chosen[edges] = True
-    segments = _read_segments(frame, chosen)
+    segments = read_segments(frame, chosen)
     ends = segments.start + segments.direction * segments.length[:, None]
     lines = shapely.linestrings(np.stack([segments.start, ends], axis=1))
     tree = shapely.STRtree(lines)
@@ -184,7 +184,7 @@ def _spans_by_crow(frame: Frame, edges: Ints, sites: npt.NDArray[Any], limit_m: 
         enter, leave = (np.clip(-m / 2 + side, 0, whole) for side in (-root, root))
         met = (square >= 0) & (leave > enter)
         parts = {"segment": segment[met], "start": enter[met], "end": leave[met]}
-        placed = _place(frame, segments, pd.DataFrame(parts))
+        placed = place_offsets(frame, segments, pd.DataFrame(parts))
         shift = base[placed["edge"]]
         yield first + site[met], shift + placed["from_mm"], shift + placed["to_mm"]
 

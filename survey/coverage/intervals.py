@@ -80,12 +80,12 @@ def measure_by_crow(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
 
     Parameters and returned columns are those of `measure_by_walk`.
     """
-    segments = _read_segments(frame, checked)
+    segments = read_segments(frame, checked)
     supply = np.asarray(frame.supply().geometry.array)
     if not len(supply):
         alone = pd.DataFrame({"edge": segments.edge, "start": 0.0, "end": segments.length})
         alone = alone.assign(segment=np.arange(len(alone)), toilet=-1, near_mm=np.nan)
-        return _tidy(_place(frame, segments, alone.assign(far_mm=np.nan, covered=False)))
+        return _tidy(place_offsets(frame, segments, alone.assign(far_mm=np.nan, covered=False)))
     segment, toilet, m, c = _candidates(segments, supply)
     pieces = _lower_envelope(segments.length, segment, toilet, m, c)
     root = np.sqrt(np.maximum(pieces.m**2 / 4 - pieces.c + limit_m**2, 0))
@@ -100,7 +100,7 @@ def measure_by_crow(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
         )
         part = pieces.assign(start=left, end=right, near_mm=near, far_mm=far, covered=number == 1)
         parts.append(part)
-    return _tidy(_place(frame, segments, pd.concat(parts)))
+    return _tidy(place_offsets(frame, segments, pd.concat(parts)))
 
 
 def split_at_edge(frame: Frame, intervals: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -169,7 +169,7 @@ def _find_places(frame: Frame, edge: Ints, at_mm: Floats) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class _Segments:
+class Segments:
     """Straight segments: row of the edge, start and stop on it, length, start place, direction."""
 
     edge: Ints
@@ -180,7 +180,8 @@ class _Segments:
     direction: Floats
 
 
-def _read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> _Segments:
+def read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> Segments:
+    """Cut the chosen edges into their straight segments; what has no length is left out."""
     rows = np.flatnonzero(checked)
     vertices = read_vertices(frame.streets.edges.geometry.array[rows])
     line, step = count_up(vertices.count - 1)
@@ -189,7 +190,7 @@ def _read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> _Segments:
     length = np.hypot(*run.T)
     kept = length > 0
     first, run, length = first[kept], run[kept], length[kept]
-    return _Segments(
+    return Segments(
         rows[line[kept]],
         vertices.along[first],
         vertices.along[first + 1],
@@ -199,7 +200,7 @@ def _read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> _Segments:
     )
 
 
-def _candidates(segments: _Segments, supply: npt.NDArray[Any]) -> tuple[Ints, Ints, Floats, Floats]:
+def _candidates(segments: Segments, supply: npt.NDArray[Any]) -> tuple[Ints, Ints, Floats, Floats]:
     """Pair each segment with every toilet that can be nearest somewhere on it."""
     middle = segments.start + segments.direction * segments.length[:, None] / 2
     middles = shapely.points(middle)
@@ -259,7 +260,7 @@ def _lower_envelope(
     return pd.concat(parts, ignore_index=True)
 
 
-def _place(frame: Frame, segments: _Segments, parts: pd.DataFrame) -> pd.DataFrame:
+def place_offsets(frame: Frame, segments: Segments, parts: pd.DataFrame) -> pd.DataFrame:
     """Turn offsets on segments into millimetres on edges."""
     segment = parts["segment"].to_numpy()
     edge = segments.edge[segment]

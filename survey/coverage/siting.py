@@ -82,9 +82,8 @@ def plan_sites(
 ) -> SitePlan:
     """Choose which candidates to open and where to build so that the street meets a rule.
 
-    The toilets that there are stay. Without `add` and `budget`, all failing street that any site
-    can reach is covered at least cost. What the plan promises is what an audit of
-    ``add_sites(frame, plan.sites)`` finds.
+    Without `add` and `budget`, all failing street that any site can reach is covered at least
+    cost. What the plan promises is what an audit of ``add_sites(frame, plan.sites)`` finds.
 
     Parameters
     ----------
@@ -92,17 +91,14 @@ def plan_sites(
         What `build_frame` made.
     rule
         A rule for toilets on streets, of metric walk or crow.
-    add
-        Add at most so many sites, whatever they cost, to gain the most.
-    budget
-        Spend at most so much to gain the most.
+    add, budget
+        Add at most so many sites, or spend at most so much, to gain the most metres.
     open_cost, build_cost
-        What opening a candidate's toilet and building one cost, in any unit.
+        Of opening a candidate's toilet, and of building one.
     every_m
-        Building is possible on the public streets inside, at least every so many metres, at
-        their junctions and at the ends of gaps.
+        Building is possible on public streets this often, at junctions and at ends of gaps.
     time_limit_s
-        How long the choice may look for something better; measuring what sites cover is extra.
+        How long the choice may take, without measuring what sites cover.
 
     Returns
     -------
@@ -111,15 +107,12 @@ def plan_sites(
     Raises
     ------
     RuleError
-        If the rule is another one, a cost, `every_m`, `add`, `budget` or `time_limit_s` is not
-        above 0, or both `add` and `budget` are given.
+        If the rule is another one, a number is not above 0, or both `add` and `budget` are given.
     NothingToCheckError
         If the area has no public street.
 
     Examples
     --------
-    One more toilet in the example town brings the most where three streets meet:
-
     >>> import survey
     >>> from survey.coverage.rules import find_rule
     >>> plan = plan_sites(survey.example_town(), find_rule("walk-500"), add=1)
@@ -127,43 +120,14 @@ def plan_sites(
     ([['build', 1370.0]], True)
     """
     _check(rule, open_cost, build_cost, every_m)
-    checked = (frame.streets.edges["public"] & frame.streets.edges["inside"]).to_numpy()
-    checked_mm = int(frame.streets.length_mm[checked].sum())
-    if not checked_mm:
-        raise NothingToCheckError(
-            "there is no public street in the area to check; look at the frame first"
-        )
-    failing = find_failing(frame, checked, rule)
-    options = _find_options(frame, failing, checked, every_m, rule)
-    options["cost"] = np.where(options["action"] == "open", open_cost, build_cost)
-    doors = find_doors(frame.streets, options[["id", "geometry"]], layer="toilet")
-    demand = cut_demand(frame, failing, options.geometry.to_numpy(), doors, rule)
+    options, demand = _find_demand(frame, rule, every_m)
+    cost = np.where(options["action"] == "open", open_cost, build_cost).astype(np.float64)
     choice = choose_sites(
-        demand.length_mm,
-        demand.reach,
-        options["cost"].to_numpy(),
-        add=add,
-        budget=budget,
-        time_limit_s=time_limit_s,
+        demand.length_mm, demand.reach, cost, add=add, budget=budget, time_limit_s=time_limit_s
     )
-    before_mm = checked_mm - int(demand.length_mm.sum())
-    sites = _as_sites(frame, rule, options.iloc[choice.sites], choice, before_mm, checked_mm)
-    everything = add is None and budget is None
-    stranded = _list_stranded(frame, demand, choice.stranded)
-    return SitePlan(
-        sites=sites,
-        cost=choice.cost,
-        bound=choice.bound if everything else choice.bound / 1000,
-        gap=choice.gap,
-        proven=choice.proven,
-        checked_m=checked_mm / 1000,
-        share_before=before_mm / checked_mm,
-        share_after=(before_mm + choice.covered) / checked_mm,
-        covered_m=(before_mm + choice.covered) / 1000,
-        unreachable_m=choice.unreachable / 1000,
-        unreachable=stranded,
-        notes=_write_notes(frame, failing, choice),
-    )
+    chosen = options.assign(cost=cost).iloc[choice.sites]
+    unit = 1 if add is None and budget is None else 1_000
+    return _as_plan(frame, rule, chosen, demand, replace(choice, bound=choice.bound / unit))
 
 
 def add_sites(frame: Frame, sites: gpd.GeoDataFrame) -> Frame:
@@ -200,6 +164,45 @@ def add_sites(frame: Frame, sites: gpd.GeoDataFrame) -> Frame:
         frame,
         toilets=pd.concat([frame.toilets, new], ignore_index=True),
         doors=pd.concat([frame.doors, doors], ignore_index=True),
+    )
+
+
+def _find_demand(frame: Frame, rule: Rule, every_m: float) -> tuple[gpd.GeoDataFrame, Demand]:
+    """Find where toilets could be, and the failing street by which of them cover it."""
+    checked = _find_checked(frame)
+    if not frame.streets.length_mm[checked].sum():
+        raise NothingToCheckError(
+            "there is no public street in the area to check; look at the frame first"
+        )
+    failing = find_failing(frame, checked, rule)
+    options = _find_options(frame, failing, checked, every_m, rule)
+    doors = find_doors(frame.streets, options[["id", "geometry"]], layer="toilet")
+    return options, cut_demand(frame, failing, options.geometry.to_numpy(), doors, rule)
+
+
+def _find_checked(frame: Frame) -> npt.NDArray[np.bool_]:
+    edges = frame.streets.edges
+    return np.asarray(edges["public"] & edges["inside"], dtype=bool)
+
+
+def _as_plan(
+    frame: Frame, rule: Rule, chosen: gpd.GeoDataFrame, demand: Demand, choice: Choice
+) -> SitePlan:
+    checked_mm = int(frame.streets.length_mm[_find_checked(frame)].sum())
+    before_mm = checked_mm - int(demand.length_mm.sum())
+    return SitePlan(
+        sites=_as_sites(frame, rule, chosen, choice, before_mm, checked_mm),
+        cost=choice.cost,
+        bound=choice.bound,
+        gap=choice.gap,
+        proven=choice.proven,
+        checked_m=checked_mm / 1000,
+        share_before=before_mm / checked_mm,
+        share_after=(before_mm + choice.covered) / checked_mm,
+        covered_m=(before_mm + choice.covered) / 1000,
+        unreachable_m=choice.unreachable / 1000,
+        unreachable=_list_stranded(frame, demand, choice.stranded),
+        notes=_write_notes(frame, demand, choice),
     )
 
 
@@ -343,9 +346,9 @@ def _list_stranded(frame: Frame, demand: Demand, rows: Ints) -> pd.DataFrame:
     return joined.assign(length_m=length).reset_index(drop=True)
 
 
-def _write_notes(frame: Frame, failing: pd.DataFrame, choice: Choice) -> tuple[str, ...]:
+def _write_notes(frame: Frame, demand: Demand, choice: Choice) -> tuple[str, ...]:
     notes = []
-    if failing.empty:
+    if not len(demand.edge):
         return ("every metre of street meets the rule already: there is nothing to mend",)
     if choice.unreachable:
         notes.append(
