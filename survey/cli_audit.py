@@ -130,7 +130,7 @@ def site(
     frame = stored.read_frame()
     progress(f"looking for sites, for {time_limit:g} s at most")
     plan = plan_sites(frame, rule, time_limit_s=time_limit, **options)
-    parameters = stored.manifest["parameters"] | {"sites": {"rule": rule_id, **options}}
+    parameters = stored.manifest["parameters"] | {"sites": {"rule": asdict(rule), **options}}
     update_workspace(stored, {"sites": plan.sites}, stored.manifest | {"parameters": parameters})
     for note in plan.notes:
         cli_print.say(f"survey: {note}")
@@ -150,8 +150,6 @@ def _put_plan(plan: Any, frame: Any, rule_id: str, *, mending: bool) -> None:
         f"{rule_id}: {plan.share_before:.1%} -> {plan.share_after:.1%} with {len(plan.sites)}"
         f" sites; {bound}, {proof}"
     )
-    if plan.unreachable_m:
-        cli_print.put(f"  {plan.unreachable_m:.0f} m of street cannot be mended by any site")
     edges = frame.streets.edges[frame.streets.edges["public"]]
     near = edges.sindex.nearest(plan.sites.geometry, return_all=False)[1]
     streets = edges["name"].fillna(edges["way_id"]).iloc[near]

@@ -91,8 +91,8 @@ def _describe_asked(row: Any) -> str:
     if row.on == "streets":
         return f"{row.checked_m / 1000:.1f} km of street within {row.limit_m:g} m of a {facility}"
     if row.on == "main":
-        walks = f"{row.checked_m / 1000:.1f} km of main and secondary road"
-        return f"walks of {row.limit_m:g} m from anywhere on {walks} meet a {facility}"
+        starts = f"{row.checked_m / 1000:.1f} km of starts on main and secondary roads"
+        return f"{starts}: walking {row.limit_m:g} m from there, a {facility} is met"
     if row.on == "ground":
         return f"the {row.checked_n:.1f} {facility}s that there should be"
     return f"{row.checked_n:.0f} {row.on}: {row.title.split(' · ')[-1]}"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from survey import tables
 from survey.coverage.audit import Audit, audit_coverage
-from survey.coverage.rules import read_rules
+from survey.coverage.rules import Rule
 from survey.coverage.siting import add_sites
 from survey.errors import TableError, WorkspaceError
 from survey.sampling.design import Design
@@ -190,12 +190,9 @@ def save_workspace_map(
     if "audit" in workspace.names:
         names = ("audit", "covered", "gaps", "shares", "checks")
         parts["audit"] = Audit(*(workspace.read(name) for name in names))
-    if "sites" in parts and len(parts["sites"]):
-        # A rule of the user's own is not at hand here.
-        known = [read_rules().get(name) for name in set(parts["sites"]["rule_id"])]
-        rules = [rule for rule in known if rule is not None]
+    if "sites" in parts:
         report("auditing with the sites")
-        served = add_sites(frame, parts["sites"])
-        parts |= {"after": audit_coverage(served, rules=rules)} if rules else {}
+        rule = Rule(**workspace.manifest["parameters"]["sites"]["rule"])
+        parts["after"] = audit_coverage(add_sites(frame, parts["sites"]), rules=[rule])
     report(f"drawing {path}")
     return save_map(path, frame, **parts, reach=reach, replace=replace)
