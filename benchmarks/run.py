@@ -25,6 +25,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from balance import bench_balance
+from odds import bench_odds
+from siting import bench_siting
+
 RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
 MONACO = RESULTS.parents[1] / "data" / "monaco.toml"
 LIBRARIES = "survey osmnx networkx geopandas shapely scipy numpy pandas osmium pyogrio folium"
@@ -37,7 +41,8 @@ STEPS = {
     "2 km around fixed points": (["measure_reach"], ["single_source_dijkstra"]),
     "500 m around toilets": (["audit walk-500"], ["multi_source_dijkstra", "sum of edges"]),
 }
-OURS_ALONE = ("draw_round", "audit crow-500", "measure_catchments", "save_map", "save_workspace")
+OURS_ALONE = ("draw_round", "visit_odds", "audit crow-500", "measure_catchments")
+OURS_ALONE += ("save_map", "save_workspace")
 
 # osmnx's own filter of network_type="walk", which it applies only to what it downloads.
 NOT_WALKED = {
@@ -93,15 +98,19 @@ def measure_ours(folder: Path) -> Sample:
         walk = job.audit_coverage(frame, rules=["walk-500"])
     with sample.stage("draw_round"):
         draw = job.draw_round(frame, reach, config.design, seed=config.seed)
+    with sample.stage("visit_odds"):
+        odds = job.visit_odds(frame, reach, config.design)
     with sample.stage("audit crow-500"):
         job.audit_coverage(frame, rules=["crow-500"])
     with sample.stage("measure_catchments"):
         catchments = job.measure_catchments(frame)
     with sample.stage("save_map"):
-        job.save_map(folder / "map.html", frame, draw=draw, audit=walk, reach=reach, replace=True)
+        shown = {"draw": draw, "odds": odds, "audit": walk, "reach": reach}
+        job.save_map(folder / "map.html", frame, **shown, replace=True)
     with sample.stage("save_workspace"):
         manifest = job.start_manifest(osm)
-        tables = frame.tables | {"reach": reach, "catchments": catchments} | walk.tables
+        tables = frame.tables | {"reach": reach, "catchments": catchments, "odds": odds}
+        tables |= walk.tables
         tables |= job.osm_tables(osm) | job.add_round(None, draw, manifest)
         job.save_workspace(folder / "city.gpkg", tables, manifest, replace=True)
     sample.answers = _judge_by_nodes(frame, walk)
@@ -280,7 +289,13 @@ def _describe_run() -> str:
 
 def main() -> None:
     """Run the benchmarks that are named, or all of them."""
-    benchmarks = {"monaco": bench_monaco, "start": bench_start}
+    benchmarks = {
+        "monaco": bench_monaco,
+        "start": bench_start,
+        "odds": bench_odds,
+        "balance": bench_balance,
+        "siting": bench_siting,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks)}")
     parser.add_argument("--runs", type=int, default=3)

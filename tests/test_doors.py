@@ -314,6 +314,7 @@ def test_entrances_count_for_points_only():
         "compounds": objects("compound_id", way_2=ground),
         "toilets": objects("toilet_id", node_3=Point(300, 7)),
         "candidates": objects("candidate_id", node_4=Point(150, 20)),
+        "facilities": objects("facility_id", way_5=ground),
     }
     doors = _find_all_doors(draw_streets(STREET), found, features)
     rows = {}
@@ -324,6 +325,7 @@ def test_entrances_count_for_points_only():
         ("compound", "way/2"): [("gate", 100.0, 70.0)],
         ("toilet", "node/3"): [("nearest", 300.0, 7.0)],
         ("candidate", "node/4"): [("nearest", 150.0, 20.0)],
+        ("facility", "way/5"): [("gate", 100.0, 70.0), ("gate", 150.0, 20.0)],
     }
 
 

@@ -73,12 +73,18 @@ def visit_odds(frame: DrawFrame, reach: pd.DataFrame, design: Design) -> pd.Data
     pairs = find_pairs(frame, reach, design)
     prob, visits = _mix(pairs, visit_chances(pairs, design))
     _check_identity(pairs, design, visits)
-    uniform = _mix(pairs, visit_chances(pairs, replace(design, radius="uniform")))[0]
-    low, high = find_band(pairs, design)
-    bounds = np.minimum.reduce([low, prob, uniform]), np.maximum.reduce([high, prob, uniform])
-    odds = _tabulate(pairs, design, (prob, visits), bounds)
+    odds = _tabulate(pairs, design, (prob, visits), _find_bounds(pairs, design, prob))
     odds.attrs |= _count_short(pairs, design)
     return odds
+
+
+def _find_bounds(pairs: Pairs, design: Design, prob: Floats) -> tuple[Floats, Floats]:
+    """Return the least and greatest over the band, the uniform law and the design's own."""
+    laws = [prob]
+    if design.radius != "uniform":
+        laws.append(_mix(pairs, visit_chances(pairs, replace(design, radius="uniform")))[0])
+    low, high = find_band(pairs, design)
+    return np.minimum.reduce([low, *laws]), np.maximum.reduce([high, *laws])
 
 
 def _tabulate(

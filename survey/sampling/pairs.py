@@ -1,6 +1,7 @@
 """Every pair of a fixed point and a unit that a design can draw, as arrays."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,17 +50,17 @@ class Pairs:
     distance_m: Floats
     by_unit: Ints
 
-    @property
+    @cached_property
     def group(self) -> Ints:
         """The group of each pair: the layer's number times the number of points, plus the point."""
         return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
 
-    @property
+    @cached_property
     def point(self) -> Ints:
         """The row in `points` of each pair."""
         return self.group % max(1, len(self.points))
 
-    @property
+    @cached_property
     def rank(self) -> Ints:
         """The number of units of the group up to and with each pair: 1 for the nearest."""
         return np.arange(len(self.unit)) - self.start[self.group] + 1
@@ -118,7 +119,7 @@ def find_pairs(frame: DrawFrame, reach: pd.DataFrame, design: Design) -> Pairs:
 
 def _number_units(units: pd.DataFrame, reach: pd.DataFrame) -> tuple[Ints, Ints]:
     """Return the row in `units`, -1 if it is not there, and the layer's number of each row."""
-    layer = (reach["layer"] == LAYERS[1]).to_numpy().astype(np.int64)
+    layer = pd.Index(LAYERS, dtype="str").get_indexer(reach["layer"].array)
     unit = np.full(len(reach), -1)
     for number, name in enumerate(LAYERS):
         own = np.flatnonzero(units["layer"] == name)
