@@ -1,5 +1,7 @@
 """The band of the odds: their least and greatest value when the law of the radius is unknown."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 
@@ -39,9 +41,11 @@ def find_band(pairs: Pairs, design: Design) -> tuple[Floats, Floats]:
         weights = _weigh_visits(pairs)
         first = np.flatnonzero(np.diff(pairs.unit[pairs.by_unit], prepend=-1))
         cuts = first[np.flatnonzero(np.diff(first // _AT_ONCE)) + 1]
-        for order in np.split(pairs.by_unit, cuts):
-            search = _Search(pairs, order, chances)
-            low[search.units], high[search.units] = search.run(weights)
+        parts = [_Search(pairs, order, chances) for order in np.split(pairs.by_unit, cuts)]
+        with ThreadPoolExecutor() as pool:  # numpy lets go of the interpreter's lock
+            bands = pool.map(lambda part: part.run(weights), parts)
+        for part, (least, greatest) in zip(parts, bands, strict=True):
+            low[part.units], high[part.units] = least, greatest
     return low, high
 
 
