@@ -46,7 +46,7 @@ def bench_siting(runs: int) -> list[str]:
     """Time covering everything at least cost beside HiGHS alone, which runs once."""
     from survey.coverage.choosing import choose_sites
 
-    said = f"medians of {runs} runs, HiGHS alone once, for {TIME_LIMIT_S} s."
+    said = f"medians of {runs} run(s), HiGHS alone once, for {TIME_LIMIT_S} s."
     lines = [
         f"Cover everything at least cost; {said} Wall-clock seconds.\n",
         "| pieces x sites | s | cost | bound | HiGHS s | HiGHS cost | HiGHS bound | cost ratio |",
