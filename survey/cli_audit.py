@@ -178,6 +178,4 @@ def rules(rules_file: Path | None, *, as_json: bool) -> None:
         cli_print.put_json(rules=[asdict(rule) for rule in known.values()])
         return
     for rule in known.values():
-        sure = "" if rule.confirmed else " (recalled, not confirmed)"
-        cli_print.put(f"{rule.rule_id}: {rule.title_zh}\n  {rule.title_en}{sure}")
-        cli_print.put(f"  source: {rule.source}")
+        cli_print.put_source(rule.rule_id, rule.title_en, rule)

@@ -323,6 +323,5 @@ def schemes(*, as_json: bool) -> None:
         cli_print.put_json(schemes=[asdict(scheme) for scheme in known.values()])
         return
     for scheme in known.values():
-        sure = "" if scheme.confirmed else " (recalled, not confirmed)"
-        cli_print.put(f"{scheme.scheme_id}: {scheme.title_zh}\n  {scheme.title}{sure}")
-        cli_print.put(f"  source: {scheme.source}\n  note: {scheme.note}")
+        cli_print.put_source(scheme.scheme_id, scheme.title, scheme)
+        cli_print.put(f"  note: {scheme.note}")

@@ -316,3 +316,9 @@ def fill_none(values: dict[str, Any]) -> dict[str, Any]:
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in values.items()
     }
+
+
+def put_source(name: str, title_en: str, item: Any) -> None:
+    """Put on stdout what a rule or scheme is called and where it was read."""
+    sure = "" if item.confirmed else " (recalled, not confirmed)"
+    put(f"{name}: {item.title_zh}\n  {title_en}{sure}\n  source: {item.source}")

@@ -58,3 +58,15 @@ def city(town_run, tmp_path):
     shutil.copy(town_run.config, tmp_path)
     shutil.copy(town_run.config.with_name("town.osm"), tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write text to a file and return its path."""
+
+    def write(text, *, name="file.csv", encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+        return path
+
+    return write

@@ -36,18 +36,6 @@ HELD_TWICE = "hold the same coordinate; keep the one whose datum is passed"
 SUFFIXES = ".csv, .tsv, .txt, .xlsx, .geojson, .json, .gpkg, .shp, .zip"
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Write text to a file and return its path."""
-
-    def write(text, *, name="file.csv", encoding="utf-8"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-        return path
-
-    return write
-
-
 def fault_of(path, layer):
     """Return what is said of a file, without the path that it starts with."""
     with pytest.raises((LayerError, InputError)) as caught:

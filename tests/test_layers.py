@@ -36,18 +36,6 @@ POINTS = gpd.GeoDataFrame(
 )
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Write text to a file and return its path."""
-
-    def write(text, *, name="file.csv", encoding="utf-8"):
-        path = tmp_path / name
-        path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-        return path
-
-    return write
-
-
 # --- one table in every format
 
 
