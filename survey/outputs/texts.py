@@ -1,11 +1,22 @@
 """Cells of tables as texts for people; None where there is nothing to say."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from survey.tables import KIND_ZH
+
+
+class Pair(NamedTuple):
+    """A text in both languages, of which a page shows one."""
+
+    zh: str
+    en: str
+
+
+Text = Pair | str | None
+"""A text for people: the same in both languages if it is plain; None where nothing is to say."""
 
 Texts = list[str | None]
 """A column of facts; None where there is nothing to say."""
