@@ -29,6 +29,8 @@ from balance import bench_balance
 from odds import bench_odds
 from siting import bench_siting
 
+from maps import bench_maps
+
 RESULTS = Path(__file__).resolve().with_name("RESULTS.md")
 MONACO = RESULTS.parents[1] / "data" / "monaco.toml"
 LIBRARIES = "survey osmnx networkx geopandas shapely scipy numpy pandas osmium pyogrio folium"
@@ -295,6 +297,7 @@ def main() -> None:
         "odds": bench_odds,
         "balance": bench_balance,
         "siting": bench_siting,
+        "maps": bench_maps,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(benchmarks)}")

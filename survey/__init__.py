@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from survey.batch import run_batch
     from survey.city import CityResult, run_city
     from survey.config import CityConfig, read_config
     from survey.coverage.audit import Audit, audit_all, audit_coverage
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from survey.frame.streets import Streets, build_streets, from_networkx, to_networkx
     from survey.outputs.exports import export_tables
     from survey.outputs.maps import save_map
+    from survey.outputs.offline import save_offline
+    from survey.outputs.report import save_report
     from survey.sampling.balance import (
         inclusion_probs,
         local_pivotal,
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from survey.sources.datum import convert_datum, detect_datum
     from survey.sources.extract import OsmData, read_extract
     from survey.sources.layers import read_layer
+    from survey.sources.overpass import fetch_osm
     from survey.workspace import Workspace, open_workspace
 
 __all__ = [
@@ -84,6 +88,7 @@ __all__ = [
     "estimate_total",
     "example_town",
     "export_tables",
+    "fetch_osm",
     "find_area",
     "find_doors",
     "find_rule",
@@ -106,8 +111,11 @@ __all__ = [
     "read_layer",
     "read_rules",
     "read_schemes",
+    "run_batch",
     "run_city",
     "save_map",
+    "save_offline",
+    "save_report",
     "simple_random",
     "simulate_rounds",
     "spatial_balance",
@@ -118,6 +126,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "survey.batch": ("run_batch",),
     "survey.city": ("CityResult", "run_city"),
     "survey.config": ("CityConfig", "read_config"),
     "survey.coverage.audit": ("Audit", "audit_all", "audit_coverage"),
@@ -134,6 +143,8 @@ _HOMES = {
     "survey.frame.streets": ("Streets", "build_streets", "from_networkx", "to_networkx"),
     "survey.outputs.exports": ("export_tables",),
     "survey.outputs.maps": ("save_map",),
+    "survey.outputs.offline": ("save_offline",),
+    "survey.outputs.report": ("save_report",),
     "survey.sampling.balance": (
         "inclusion_probs",
         "local_pivotal",
@@ -156,6 +167,7 @@ _HOMES = {
     "survey.sources.datum": ("convert_datum", "detect_datum"),
     "survey.sources.extract": ("OsmData", "read_extract"),
     "survey.sources.layers": ("read_layer",),
+    "survey.sources.overpass": ("fetch_osm",),
     "survey.workspace": ("Workspace", "open_workspace"),
 }
 

@@ -1,6 +1,5 @@
 """The whole job for one city, from its config to its workspace, map and tables."""
 
-import dataclasses
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import pandas as pd
 
 from survey.config import REACH_M, CityConfig, check_radius
 from survey.coverage.audit import Audit, audit_coverage
-from survey.errors import ConfigError, DesignError, OutputError, WorkspaceError
+from survey.errors import DesignError, OutputError, WorkspaceError
+from survey.fetching import read_source
 from survey.frame.assembly import build_frame
 from survey.frame.frame import Frame
 from survey.outputs.exports import export_tables
@@ -20,8 +20,6 @@ from survey.records import add_round, find_stale, note_odds
 from survey.sampling.draw import Draw, draw_round, hash_frame
 from survey.sampling.odds import visit_odds
 from survey.sampling.reach import measure_catchments, measure_reach
-from survey.sources.area import find_area
-from survey.sources.extract import OsmData, read_extract
 from survey.staging import guard_writing, publish_files, refuse_existing, stage_files
 from survey.tables import TABLES
 from survey.workspace import (
@@ -83,7 +81,7 @@ def run_city(
     home = Path(folder)
     workspace, page = f"{config.stem}.gpkg", f"{config.stem}.html"
     earlier = _find_earlier(home, config, [workspace, page], replace=replace)
-    osm = read_source(config, report)
+    osm = read_source(config, report, cache=home / f"{config.stem}.answers")
     with stage_files(home) as stage:
         report("building the frame")
         frame = build_frame(osm, **config.layers, datum=config.datum)
@@ -145,35 +143,6 @@ def _work_out_odds(
         return None
 
 
-def read_source(config: CityConfig, report: Report) -> OsmData:
-    """Read the OpenStreetMap data that a config names.
-
-    Raises
-    ------
-    SurveyError
-        If the extract or workspace cannot be read, or the area is not in it.
-    """
-    if config.workspace is not None:
-        if config.bbox or config.polygon or config.data_edge:
-            raise WorkspaceError(
-                f"{config.workspace} holds its area already; leave out bbox, polygon, data_edge"
-            )
-        report(f"reading {config.workspace}")
-        osm = open_workspace(config.workspace).read_osm()
-        return dataclasses.replace(osm, area=dataclasses.replace(osm.area, name=config.name))
-    if config.extract is None:
-        raise ConfigError(f"the config of {config.name!r} names no extract")
-    area = find_area(
-        extract=config.extract,
-        bbox=config.bbox,
-        polygon=config.polygon,
-        data_edge=config.data_edge,
-        name=config.name,
-    )
-    report(f"reading {config.extract}")
-    return read_extract(config.extract, area)
-
-
 def frame_tables(frame: Frame, report: Report) -> tuple[dict[str, Any], Any]:
     """Measure reach and catchments; return all tables of the frame by name, and the reach."""
     report("measuring reach")
@@ -220,14 +189,17 @@ def rebuild_frame(
     report("building the frame")
     frame = build_frame(osm, datum=datum, **layers)
     made, reach = frame_tables(frame, report)
+    start = start_manifest(osm)
     manifest = workspace.manifest | {
-        "inputs": workspace.manifest["inputs"] | {"layers": frame.source.get("layers", {})},
+        "data_edge": start["data_edge"],
+        "inputs": start["inputs"] | {"layers": frame.source.get("layers", {})},
         "parameters": {
             name: value
             for name, value in workspace.manifest["parameters"].items()
             if name not in _OF_FRAME
         },
     }
+    manifest.pop("renewed", None)
     kept = {name: workspace.read(name) for name in _RECORDS if name in workspace.names}
     if "rounds" in kept:
         find_stale(kept["rounds"], hash_frame(frame, reach), report)

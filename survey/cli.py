@@ -9,7 +9,17 @@ from pathlib import Path
 
 import click
 
-from survey import cli_audit, cli_compare, cli_odds, cli_options, cli_print, cli_round
+from survey import (
+    cli_audit,
+    cli_batch,
+    cli_compare,
+    cli_fetch,
+    cli_odds,
+    cli_options,
+    cli_print,
+    cli_report,
+    cli_round,
+)
 from survey.errors import NetworkError, SurveyError
 
 
@@ -29,7 +39,7 @@ def _run() -> int:
     try:
         code = cli.main(prog_name="survey", standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
-        cli_print.say("survey: interrupted; what stood on disk is unharmed")
+        cli_print.say("survey: interrupted; nothing on disk is harmed; run the same command again")
         return 130
     except click.ClickException as fault:
         context = getattr(fault, "ctx", None)
@@ -132,52 +142,8 @@ def run(config: Path, out: Path | None, *, replace: bool, as_json: bool) -> int:
     return cli_print.judge_audit(audit, city.min_share)
 
 
-@cli.command()
-@click.option(
-    "--extract", required=True, type=cli_options.PATH, help="An .osm, .osm.gz or .osm.pbf file."
-)
-@click.option("--bbox", metavar="W,S,E,N", help="The area: a box in degrees, WGS-84.")
-@click.option(
-    "--polygon", type=cli_options.PATH, help="The area: a polygon file, instead of a box."
-)
-@click.option("--data-edge", type=cli_options.PATH, help="A polygon file: where the data end.")
-@click.option("--name", default="", help="What the area is called; the file's stem if absent.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=cli_options.PATH,
-    metavar="CITY.gpkg",
-    help="The new workspace.",
-)
-@cli_options.replace_option
-def fetch(
-    extract: Path,
-    bbox: str | None,
-    polygon: Path | None,
-    data_edge: Path | None,
-    name: str,
-    output: Path,
-    *,
-    replace: bool,
-) -> None:
-    """Read an area out of an OpenStreetMap file into a new workspace.
-
-    Without --bbox and --polygon the area is the box in the file's header.
-    """
-    progress = cli_print.Progress(f"reading {extract}")
-    from survey.sources.area import find_area
-    from survey.sources.extract import read_extract
-    from survey.staging import refuse_existing
-    from survey.workspace import osm_tables, save_workspace, start_manifest
-
-    cli_options.refuse_inputs(output, extract, polygon, data_edge)
-    refuse_existing([output], replace=replace)
-    box = bbox.split(",") if bbox is not None else None
-    area = find_area(extract=extract, bbox=box, polygon=polygon, data_edge=data_edge, name=name)
-    osm = read_extract(extract, area)
-    save_workspace(output, osm_tables(osm), start_manifest(osm), replace=replace)
-    progress(f"{len(osm.streets)} streets and {len(osm.features)} features in {output}")
+cli.add_command(cli_batch.batch)
+cli.add_command(cli_fetch.fetch)
 
 
 @cli.command(short_help="Build the frame: points, alleys, compounds, toilets, reach.")
@@ -254,6 +220,9 @@ def draw_map(workspace: Path, output: Path, *, replace: bool) -> None:
     cli_options.refuse_inputs(output, workspace)
     stored = open_workspace(workspace)
     cli_print.put(save_workspace_map(stored, output, replace=replace, report=progress))
+
+
+cli.add_command(cli_report.report)
 
 
 @cli.command()

@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyogrio
 import pyproj
@@ -20,6 +22,7 @@ from survey import tables
 from survey.errors import TableError, WorkspaceError
 from survey.frame.frame import Frame
 from survey.frame.streets import Streets
+from survey.geopackage import write_layers
 from survey.sources.area import Area
 from survey.sources.extract import OsmData
 from survey.staging import guard_writing, publish_files, refuse_existing, stage_files
@@ -109,9 +112,12 @@ class Workspace:
     def read_osm(self) -> OsmData:
         """Read what was fetched from OpenStreetMap."""
         raw = {part: self.read(name) for name, part in _RAW.items()}
-        edge = shapely.from_wkt(self.manifest["data_edge"])
-        source = dict(self.manifest["inputs"]["osm"])
-        return OsmData(self.area, **raw, data_edge=edge, source=source)
+        nodes = np.fromstring(" ".join(raw["streets"].pop("nodes")), dtype=np.int64, sep=" ")
+        # What was fetched since the frame was built stands under its own key until the next frame.
+        known = {"data_edge": self.manifest["data_edge"], "osm": self.manifest["inputs"]["osm"]}
+        latest = self.manifest.get("renewed", known)
+        edge, source = shapely.from_wkt(latest["data_edge"]), dict(latest["osm"])
+        return OsmData(self.area, **raw, street_nodes=nodes, data_edge=edge, source=source)
 
     def read_frame(self) -> Frame:
         """Read the frame."""
@@ -179,7 +185,15 @@ def start_manifest(osm: OsmData) -> dict[str, Any]:
 
 def osm_tables(osm: OsmData) -> dict[str, Any]:
     """Name the raw tables of a workspace."""
-    return {name: getattr(osm, part) for name, part in _RAW.items()}
+    raw = {name: getattr(osm, part) for name, part in _RAW.items()}
+    counts = shapely.get_num_coordinates(osm.streets.geometry.array)
+    between = np.full(len(osm.street_nodes), " ")
+    between[np.cumsum(counts) - 1] = "\n"
+    pairs = zip(map(str, osm.street_nodes.tolist()), between.tolist(), strict=True)
+    nodes = "".join(chain.from_iterable(pairs)).splitlines()
+    streets = osm.streets.copy()
+    streets.insert(2, "nodes", pd.Series(nodes, index=streets.index, dtype="str"))
+    return raw | {"osm_streets": streets}
 
 
 def save_workspace(
@@ -228,28 +242,20 @@ def _write(
     versions |= {"python": platform.python_version(), "proj": pyproj.proj_version_str}
     text = json.dumps({**manifest, "versions": versions}, ensure_ascii=False, sort_keys=True)
     text = text.encode("utf-8", "replace").decode()  # a file name may be in another encoding
+    types = {
+        name: _geometry_type(name, table)
+        for name, table in content.items()
+        if isinstance(table, gpd.GeoDataFrame)
+    }
     with stage_files(file.parent) as folder:
         with guard_writing(file):
             new = folder / file.name
             if keep:
                 shutil.copyfile(file, new)
-            for name, table in content.items():
-                _write_layer(new, name, table)
-            _write_layer(new, "manifest", pd.DataFrame({"json": [text]}))
+            write_layers(new, {**content, "manifest": pd.DataFrame({"json": [text]})}, types)
             _settle(new)
         publish_files(folder, file.parent, [file.name])
     return open_workspace(file)
-
-
-def _write_layer(file: Path, name: str, table: Any) -> None:
-    spatial = isinstance(table, gpd.GeoDataFrame)
-    pyogrio.write_dataframe(
-        table,
-        file,
-        layer=name,
-        driver="GPKG",
-        geometry_type=_geometry_type(name, table) if spatial else None,
-    )
 
 
 def _geometry_type(name: str, table: gpd.GeoDataFrame) -> str:

@@ -10,7 +10,7 @@ import shapely
 from shapely.affinity import translate
 
 from survey import tables
-from survey.coverage.audit import _audit_rule
+from survey.coverage.audit import audit_coverage
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.streets import Streets
@@ -99,8 +99,7 @@ def _doors(streets, layers):
 
 def audit_one(frame, metric, limit_m):
     """Audit a frame by a rule of any limit."""
-    checked = (frame.streets.edges["public"] & frame.streets.edges["inside"]).to_numpy()
-    return _audit_rule(frame, Rule("r", "", "", metric, limit_m, ""), checked, None)
+    return audit_coverage(frame, rules=[Rule("r", "", "", metric, limit_m, "")])
 
 
 def merge_rows(rows):

@@ -67,7 +67,6 @@ def draw(
         {
             "way_id": f"way/{number}",
             "part": 0,
-            "nodes": " ".join(_node(place) for place in shapely.get_coordinates(shape)),
             "tags": json.dumps(tags, ensure_ascii=False),
             "geometry": _place(shape),
         }
@@ -85,7 +84,9 @@ def draw(
     columns = ["osm_id", "tags", "geometry"]
     table = gpd.GeoDataFrame(pd.DataFrame(things, columns=columns), geometry="geometry", crs=_CRS)
     problems = pd.DataFrame(columns=["osm_id", "name", "problem"])
-    osm = OsmData(area, streets, table, area.shape.buffer(3_000), problems)
+    spots = shapely.get_coordinates([shape for shape, _ in ways.values()])
+    nodes = np.array([_node(spot) for spot in spots], dtype=np.int64)
+    osm = OsmData(area, streets, nodes, table, area.shape.buffer(3_000), problems)
     return Drawing(area, osm, build_streets(osm), parse_features(osm))
 
 
@@ -137,6 +138,6 @@ def _place(shape: Any) -> Any:
     return shapely.transform(shape, lambda places: places + np.array([_X, _Y]))
 
 
-def _node(place: Any) -> str:
+def _node(place: Any) -> int:
     text = f"{place[0]:.3f},{place[1]:.3f}"
-    return str(int(hashlib.sha256(text.encode()).hexdigest()[:12], 16))
+    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)

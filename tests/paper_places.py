@@ -1,5 +1,6 @@
 """Hand-made OpenStreetMap features around the middle of a town, and the real extracts."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import shapely
 from shapely.geometry import MultiPolygon, Point
 
 from survey.frame.places import find_points
-from survey.frame.tags import parse_features
+from survey.frame.tags import parse_features, parse_tags
 from survey.sources.area import Area, find_area
 from survey.sources.extract import read_extract
 
@@ -37,10 +38,14 @@ def block(x, y, width, height):
 def features(*rows):
     """Make features of (id, tags, geometry)."""
     ids, tags, shapes = zip(*rows, strict=True) if rows else ((), (), ())
-    return gpd.GeoDataFrame(
-        {"osm_id": pd.Series(ids, dtype="str"), "tags": list(tags)},
+    table = gpd.GeoDataFrame(
+        {
+            "osm_id": pd.Series(ids, dtype="str"),
+            "tags": pd.Series(map(json.dumps, tags), dtype="str"),
+        },
         geometry=gpd.GeoSeries(list(shapes), crs=AREA.crs),
     )
+    return parse_tags(table)
 
 
 def points_of(*rows):

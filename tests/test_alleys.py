@@ -106,6 +106,23 @@ def test_a_side_carriageway_is_no_alley():
     assert notes.set_index("measure")["value"]["alleys_beside_main"] == 2
 
 
+def test_what_lies_beside_two_main_streets_counts_once():
+    """An alley that leaves a corner of main streets aslant is no side carriageway.
+
+    Of its 41.5 m, 26.5 m lie within 25 m of one of the three, much of it of all of them.
+    """
+    main = {"highway": "secondary"}
+    ways = {
+        1: (line((-100, -7), (0, 0)), main),
+        2: (line((0, 0), (7, 100)), main),
+        3: (line((0, 0), (31, -95)), main),
+        4: (line((0, 0), (40, 11)), HOME),
+    }
+    _, alleys, _, _, notes = alleys_of(ways)
+    assert lengths(alleys) == {"alley/4": 41.485}
+    assert notes.set_index("measure")["value"]["alleys_beside_main"] == 0
+
+
 # -- which edges are public ----------------------------------------------------------------------
 
 

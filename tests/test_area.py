@@ -1,12 +1,15 @@
 import dataclasses
+import socket
+import time
 
 import pytest
 import shapely
-from shapely.geometry import MultiPolygon, Point, Polygon, box
+from shapely.geometry import MultiPolygon, Point, Polygon, box, mapping
 
 from osmxml import place, write_osm
-from survey.errors import AreaError, InputError
-from survey.sources.area import Area, find_area
+from overpass_server import World, copy_settings, serve
+from survey.errors import AreaError, InputError, NetworkError
+from survey.sources.area import Area, find_area, find_place
 
 NANJING = box(118.764, 32.035, 118.797, 32.053)
 
@@ -181,3 +184,123 @@ def test_missing_extract(tmp_path):
     """A missing extract is an InputError, even where a box is given."""
     with pytest.raises(InputError, match="no such file"):
         find_area(extract=tmp_path / "none.osm.pbf", bbox=NANJING.bounds)
+
+
+# ---------------------------------------------------------------- places
+
+
+@pytest.fixture
+def geocoder(tmp_path):
+    """Give a server that knows a few places."""
+    gulou = box(118.7, 32, 118.8, 32.1)
+    far = box(117.1, 34.2, 117.2, 34.3)
+    with serve(World(write_street(tmp_path))) as server:
+        server.places = {
+            "秦淮区, 南京": [
+                found("秦淮区, 南京市", NANJING, 0.5),
+                found("秦淮区政府", Point(1, 2), 0.6),
+            ],
+            "鼓楼区": [found("鼓楼区, 南京市", gulou, 0.5), found("鼓楼区, 徐州市", far, 0.4)],
+            "鼓楼区 x": [
+                found("鼓楼区, 南京市", gulou, 0.5),
+                found("鼓楼区, 徐州市", far, 0.4, rank=30),
+            ],
+            "鼓楼区 y": [found("鼓楼区, 徐州市", gulou, 0.5), found("鼓楼区, 南京市", gulou, 0.9)],
+            "夫子庙": [found("夫子庙, 秦淮区", Point(118.784, 32.02), 0.3)],
+        }
+        yield server
+
+
+def found(name, shape, importance, rank=12):
+    """Write what Nominatim says of a place."""
+    west, south, east, north = map(str, shape.bounds)
+    return {
+        "place_id": 1,
+        "osm_type": "relation",
+        "osm_id": 2,
+        "lat": south,
+        "lon": west,
+        "class": "boundary",
+        "type": "administrative",
+        "place_rank": rank,
+        "importance": importance,
+        "display_name": name,
+        "boundingbox": [south, north, west, east],
+        "geojson": mapping(shape),
+    }
+
+
+def ask_place(server, name, **limits):
+    limits = {"time_limit_s": 10, "pause_s": 0.1, "report": list} | limits
+    return find_place(name, geocoder=server.address, **limits)
+
+
+@pytest.mark.parametrize("name", ["秦淮区, 南京", "鼓楼区 x", "鼓楼区 y"])
+def test_a_place_is_found_by_its_name(geocoder, name):
+    """A name gives the most important area that bears it; points and lesser places do not count."""
+    wanted = NANJING if name.startswith("秦") else box(118.7, 32, 118.8, 32.1)
+    assert ask_place(geocoder, name).equals(wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("秦准区", "knows no place '秦准区'; check its spelling"),
+        (
+            "夫子庙",
+            "knows '夫子庙' as a Point only (夫子庙, 秦淮区, at 118.784, 32.02), not as an area",
+        ),
+        ("鼓楼区", "may be any of 2 places: 鼓楼区, 南京市; 鼓楼区, 徐州市; add the city"),
+    ],
+)
+def test_a_place_that_is_not_clear_is_one_line(geocoder, name, says):
+    """No such place, a point, and a name of several places are told apart."""
+    with pytest.raises(AreaError) as fault:
+        ask_place(geocoder, name)
+    assert says in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert geocoder.count("/api/search") == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "says", "asked"),
+    [
+        ("html", "answered with no list of places: 'Log in", 1),
+        ("no_elements", "answered with no list of places", 1),
+        ("fault_with_json", "refused (HTTP 500", 1),
+        ("gateway", "is busy (HTTP 504, too busy)", 4),
+        ("busy_1h", "asks to wait 3600 s", 1),
+        ("hang", "gave no whole answer within", 1),
+        ("drip", "gave no whole answer within", 1),
+    ],
+)
+def test_a_server_of_places_that_fails_is_named(geocoder, mode, says, asked):
+    """Each bad answer is an error within the limit, and osmnx keeps its settings."""
+    import osmnx
+
+    before, resolver = copy_settings(osmnx.settings), socket.getaddrinfo
+    geocoder.place_modes = [mode]
+    start = time.monotonic()
+    with pytest.raises(
+        NetworkError, match=r"the place '秦淮区, 南京' could not be asked for"
+    ) as fault:
+        ask_place(geocoder, "秦淮区, 南京", time_limit_s=9 if asked == 4 else 2.5)
+    assert time.monotonic() - start < 9.5
+    assert says in str(fault.value)
+    assert geocoder.count("/api/search") == asked
+    assert copy_settings(osmnx.settings) == before
+    assert socket.getaddrinfo is resolver
+
+
+def test_a_busy_server_of_places_is_asked_again(geocoder):
+    """A Retry-After is kept, and the place is found."""
+    geocoder.place_modes = ["busy_1s", "good"]
+    assert ask_place(geocoder, "秦淮区, 南京").equals(NANJING)
+    first, second = geocoder.times("/api/search")
+    assert 1 <= second - first < 3.5
+
+
+def test_only_one_thing_says_where():
+    """A place beside a box is refused before anybody is asked."""
+    with pytest.raises(AreaError, match="both a place and a box are given"):
+        find_area(place="Monaco", bbox=(1, 2, 3, 4))

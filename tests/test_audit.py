@@ -14,8 +14,8 @@ import pytest
 
 from audit_towns import make_town
 from oracle import find_faults, sample_crow, sample_walk, share_within
-from survey.coverage.audit import _audit_rule, audit_coverage
-from survey.coverage.rules import Rule, find_rule
+from survey.coverage.audit import audit_coverage
+from survey.coverage.rules import Rule
 from survey.errors import RuleError
 from survey.example import example_town
 
@@ -337,6 +337,5 @@ def with_closed_ones(town):
 @pytest.mark.parametrize("twin", [snapped_to_nodes, without_access, with_closed_ones])
 def test_wrong_twins_fail(town, samples, twin):
     """An audit with a known mistake in it does not get through the gate of brute force."""
-    checked = (town.streets.edges["public"] & town.streets.edges["inside"]).to_numpy()
-    audit = _audit_rule(twin(town), find_rule("walk-500"), checked, None)
+    audit = audit_coverage(twin(town), rules=["walk-500"])
     assert len(find_faults(samples, audit.covered, "walk", 500)) > 5

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from audit_towns import audit_one, fill, make_town, merge_rows, reverse, shuffle
 from oracle import find_faults, find_rows, sample_crow, sample_walk
+from survey.sampling.walks import reached_stretches
 
 METRICS = ("walk", "crow")
 both = pytest.mark.parametrize("metric", METRICS)
@@ -232,6 +233,41 @@ def test_shares_are_parts_of_the_whole(metric, frame, limit_m):
         assert (ordered["checked_m"].diff().dropna() >= -slack).all()
         assert (ordered["covered_m"].diff().dropna() >= -slack).all()
         assert ordered["checked_m"].iloc[-1] <= summary["checked_m"] + slack
+
+
+def overlap(one, other):
+    """Sum the common length of two lists of (edge, from, to); those of a list do not overlap."""
+    return sum(
+        max(0, min(end, stop) - max(start, begin))
+        for edge, start, end in one
+        for other_edge, begin, stop in other
+        if edge == other_edge
+    )
+
+
+@few
+@given(frame=towns(), limit_m=limits)
+def test_shares_on_foot_equal_brute_force(frame, limit_m):
+    """On foot a share is that of the stretches reached from the point, each row by each."""
+    found = audit_one(frame, "walk", limit_m)
+    edges = frame.streets.edges
+    checked = (edges["public"] & edges["inside"]).to_numpy()
+    covered = [
+        (row.edge_id, round(row.from_m * 1000), round(row.to_m * 1000))
+        for row in found.covered.itertuples()
+    ]
+    shares = found.shares[found.shares["scope"] == "point"].set_index(["id", "within_m"])
+    for within_m in (500, 1_000, 2_000):
+        reached = reached_stretches(frame, within_m)
+        for number, point in enumerate(frame.points["point_id"]):
+            mine = reached[(reached["point"] == number) & checked[reached["edge"]]]
+            spans = [
+                (edges["edge_id"].iloc[edge], start, end)
+                for _, edge, start, end in mine.itertuples(index=False)
+            ]
+            row = shares.loc[(point, within_m)]
+            assert round(row["checked_m"] * 1000) == sum(end - start for _, start, end in spans)
+            assert round(row["covered_m"] * 1000) == overlap(spans, covered)
 
 
 @both

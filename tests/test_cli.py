@@ -24,7 +24,22 @@ CONDITION = {"--condition", "--column", "--greatest", "--fails-below"}
 FILES = {"--junit", "--markdown", "--geojson", "--csv", "--replace"}
 OPTIONS = {
     "run": {"--out", "--replace", "--json"},
-    "fetch": {"--extract", "--bbox", "--polygon", "--data-edge", "--name", "-o", "--replace"},
+    "batch": {"--out", "--workers", "--again", "--json"},
+    "fetch": {
+        "--extract",
+        "--place",
+        "--bbox",
+        "--polygon",
+        "--data-edge",
+        "--name",
+        "--endpoint",
+        "--geocoder",
+        "--time-limit",
+        "--cache",
+        "--refresh",
+        "-o",
+        "--replace",
+    },
     "frame": {
         "--points",
         "--toilets",
@@ -66,11 +81,12 @@ OPTIONS = {
     },
     "schemes": {"--json"},
     "map": {"-o", "--replace"},
+    "report": {"-o", "--lang", "--replace"},
     "export": {"--csv", "--geojson", "--replace"},
     "info": {"--json"},
     "quality": {"--json"},
 }
-SILENT = ("fetch", "map", "export")  # they make files and report nothing
+SILENT = ("fetch", "map", "report", "export")  # they make files and report nothing
 
 
 # ---------------------------------------------------------------- help and usage
@@ -82,7 +98,7 @@ def test_no_arguments_print_the_help():
     assert alone == run_survey("--help") == run_survey("-h")
     assert (alone.code, alone.err) == (0, "")
     verbs = re.findall(r"^  ([a-z]+)  +\S", alone.out.split("Commands:")[1], re.MULTILINE)
-    assert verbs == ["run", "fetch", "frame", "commit", "draw", "verify", *verbs[6:]]
+    assert verbs == ["run", "batch", "fetch", "frame", "commit", "draw", "verify", *verbs[7:]]
     assert set(verbs) == set(OPTIONS)
 
 
@@ -109,7 +125,7 @@ def test_version_is_one_line():
     ("arguments", "hint"),
     [
         (["auditt"], "did you mean 'audit'?"),
-        (["gauge"], "the verbs are run, fetch, frame"),
+        (["gauge"], "the verbs are run, batch, fetch, frame"),
         (["draw"], "CITY.gpkg"),
         (["draw", "x.gpkg"], "--seed"),
         (["draw", "x.gpkg", "--sed", "a"], "--seed"),
@@ -183,7 +199,7 @@ def test_ctrl_c_exits_130(town, monkeypatch):
     monkeypatch.setattr(survey.workspace, "_settle", interrupt)
     said = run_survey("draw", town, "--seed", "x")
     assert said.code == 130
-    assert said.err.splitlines()[-1] == "survey: interrupted; what stood on disk is unharmed"
+    assert said.err.splitlines()[-1] == "survey: interrupted; nothing on disk is harmed; run the same command again"
     assert "Traceback" not in said.err
     assert town.read_bytes() == before
     assert [path.name for path in town.parent.iterdir()] == [town.name]

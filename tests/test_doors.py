@@ -1,3 +1,5 @@
+import json
+
 import geopandas as gpd
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from survey.frame.assembly import _find_all_doors
 from survey.frame.doors import find_doors
 from survey.frame.quality import _doors
 from survey.frame.streets import Streets
+from survey.frame.tags import parse_tags
 
 FEW = settings(max_examples=25, deadline=None)  # building tables is slow, more so on a busy machine
 STREET = {"s": [(0, 0), (400, 0)]}
@@ -305,7 +308,7 @@ def test_entrances_count_for_points_only():
         (130, 20): {"shop": "convenience"},
     }
     features = gpd.GeoDataFrame(
-        {"osm_id": [f"node/{n}" for n in range(4)], "tags": list(places.values())},
+        {"osm_id": [f"node/{n}" for n in range(4)], "tags": [*map(json.dumps, places.values())]},
         geometry=[Point(place) for place in places],
         crs=CRS,
     )
@@ -316,7 +319,7 @@ def test_entrances_count_for_points_only():
         "candidates": objects("candidate_id", node_4=Point(150, 20)),
         "facilities": objects("facility_id", way_5=ground),
     }
-    doors = _find_all_doors(draw_streets(STREET), found, features)
+    doors = _find_all_doors(draw_streets(STREET), found, parse_tags(features))
     rows = {}
     for row in doors.itertuples():
         rows.setdefault((row.layer, row.id), []).append((row.kind, row.offset_m, row.access_m))

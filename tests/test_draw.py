@@ -13,7 +13,6 @@ import shapely
 from survey.errors import DesignError, TableError, WorkspaceError
 from survey.sampling.design import Design
 from survey.sampling.draw import (
-    _HASHED,
     Draw,
     commit_design,
     draw_round,
@@ -22,6 +21,7 @@ from survey.sampling.draw import (
     make_ticket,
     verify_round,
 )
+from survey.sampling.rows import HASHED
 from survey.tables import make
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "check_round.py"
@@ -287,7 +287,7 @@ def tampered(frame, reach, draw):
     tables = {**vars(frame), "reach": reach, "rounds": draw.rounds, "draws": draw.draws}
     for name, table in tables.items():
         for row in range(len(table)):
-            for column in _HASHED.get(name, table.columns):
+            for column in HASHED.get(name, table.columns):
                 other = table.copy()
                 other.loc[row, column] = changed(table[column].iloc[row])
                 yield f"{name}, row {row}: {column}", tables | {name: other}

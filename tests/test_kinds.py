@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from paper_places import AREA, at, features, hospital, school, station
+from paper_places import AREA, at, features, hospital, read, school, station
 from survey import tables
-from survey.frame.kinds import find_kind
+from survey.frame.kinds import find_kind, may_be_points
 from survey.frame.places import find_points
 from survey.frame.tags import read_tags
 
@@ -125,3 +125,21 @@ def test_rules_are_readable():
     assert set(rules["kinds"]) == set(tables.KINDS)
     assert all(rules["kinds"][kind]["tags"] for kind in tables.KINDS)
     assert json.dumps(rules["gates"], ensure_ascii=False).count("subway_entrance") == 1
+
+
+@pytest.mark.parametrize("city", ["monaco", "nanjing"])
+def test_nothing_that_is_a_point_is_passed_over(city):
+    """Every object with a kind is one of those that are asked, and most objects are not asked."""
+    _, _, everything = read(city)
+    asked = may_be_points(everything)
+    kinds = [find_kind(tags)[0] is not None for tags in everything["tags"]]
+    assert asked[kinds].all()
+    assert sum(kinds) > 10
+    assert asked.sum() < len(everything) / 5
+
+
+def test_a_building_is_asked_only_by_its_name():
+    """A committee office may be any building, but never one without a name."""
+    names = {}, {"name": "锁金村居委会"}, {"name:en": "Residents Committee"}, {"ref": "1"}
+    rows = [(f"way/{n}", {"building": "yes"} | name, at(n)) for n, name in enumerate(names)]
+    assert may_be_points(features(*rows)).tolist() == [False, True, True, False]

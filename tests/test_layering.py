@@ -15,6 +15,7 @@ NAMES = [str(path.relative_to(HOME)) for path in FILES]
 ORDER = (
     "errors",
     "tables",
+    "summaries",
     "sources",
     "frame",
     "sampling",
@@ -22,20 +23,24 @@ ORDER = (
     "fieldwork",
     "outputs",
     "staging",
+    "geopackage",
     "workspace",
     "records",
     "config",
+    "fetching",
     "city",
+    "batch",
     "cli",
 )
 LEAVES = {"example": "frame"}  # may use frame and what stands above it, and no stage may use it
 HOMES = {
     "osmnx": ("sources/area.py", "sources/overpass.py"),
-    "osmium": ("sources/extract.py",),
+    "osmium": ("sources/libosmium.py",),
     "folium": ("outputs/",),
     "branca": ("outputs/",),
     "click": ("cli",),
     "opening_hours": ("coverage/hours.py",),
+    "matplotlib": ("outputs/report_figures.py",),
 }
 HEAVY = {"geopandas", "pandas", "scipy", "networkx", "shapely", "osmium", "osmnx", "folium"}
 

@@ -1,6 +1,8 @@
 import geopandas as gpd
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from paper_places import AREA, X, at, block, features, read
 from survey import tables
@@ -227,3 +229,27 @@ def test_joining_a_subdistrict():
     assert join_subdistrict(rows, areas[:0]).isna().all()
     multi = gpd.GeoDataFrame({"n": [0]}, geometry=[shapely.MultiLineString([line])], crs=AREA.crs)
     assert join_subdistrict(multi, areas).tolist() == ["a"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(0, 12)] * 4), max_size=5),
+    st.lists(st.tuples(st.integers(-2, 26), st.integers(-2, 26)), min_size=1, max_size=20),
+)
+def test_joined_subdistricts_are_those_found_one_by_one(boxes, spots):
+    """Many rows at once get the lowest id of the areas that hold each, edges included."""
+    ids = [f"s{(7 * number) % 5}" for number in range(len(boxes))]
+    shapes = [block(x, y, width + 1, height + 1) for x, y, width, height in boxes]
+    areas = gpd.GeoDataFrame({"subdistrict_id": ids}, geometry=shapes, crs=AREA.crs)
+    rows = gpd.GeoDataFrame(geometry=[at(*spot) for spot in spots], crs=AREA.crs)
+    expected = [
+        min(
+            (name for name, area in zip(ids, shapes, strict=True) if area.intersects(place)),
+            default="-",
+        )
+        for place in rows.geometry
+    ]
+    assert (
+        join_subdistrict(rows, areas.astype({"subdistrict_id": "str"})).fillna("-").tolist()
+        == expected
+    )

@@ -15,9 +15,9 @@ from survey.workspace import open_workspace
 KILL = """
 import os, signal, sys
 from unittest import mock
-from survey import cli, city, workspace
+from survey import cli, city, geopackage
 name, at = sys.argv.pop(1), int(sys.argv.pop(1))
-module = {"city": city, "workspace": workspace}[name.split(".")[0]]
+module = {"city": city, "geopackage": geopackage}[name.split(".")[0]]
 real, calls = getattr(module, name.split(".")[1]), []
 def killed(*arguments, **options):
     calls.append(1)
@@ -41,9 +41,9 @@ def run_killed(moment, at, *arguments):
     ("verb", "moment", "at"),
     [
         ("run", "city.audit_coverage", 1),
-        ("run", "workspace._write_layer", 9),
+        ("run", "geopackage._fill", 9),
         ("run", "city.publish_files", 1),
-        ("audit", "workspace._write_layer", 2),
+        ("audit", "geopackage._insert", 2),
     ],
 )
 def test_a_killed_program_leaves_the_old_files_whole(town_run, tmp_path, verb, moment, at):

@@ -41,17 +41,19 @@ def build(nodes, ways, shape=SQUARE):
 
     A way may be a list of stretches, as where it lost nodes at the edge of the data.
     """
-    rows = []
+    rows, street_nodes = [], []
     for key, (refs, tags) in ways.items():
         stretches = refs if isinstance(refs[0], list) else [refs]
         for part, stretch in enumerate(stretches):
             line = LineString([nodes[node] for node in stretch])
-            rows.append((f"way/{key}", part, " ".join(map(str, stretch)), json.dumps(tags), line))
+            rows.append((f"way/{key}", part, json.dumps(tags), line))
+            street_nodes += stretch
     streets = gpd.GeoDataFrame(
-        pd.DataFrame(rows, columns=["way_id", "part", "nodes", "tags", "geometry"]), crs=CRS
+        pd.DataFrame(rows, columns=["way_id", "part", "tags", "geometry"]), crs=CRS
     )
     area = SimpleNamespace(shape=shape, crs=CRS)
-    return build_streets(SimpleNamespace(streets=streets, area=area))
+    nodes = np.array(street_nodes, dtype=np.int64)
+    return build_streets(SimpleNamespace(streets=streets, street_nodes=nodes, area=area))
 
 
 def ends(streets):
@@ -456,6 +458,23 @@ def test_with_edges_copies():
     assert list(changed.edges["alley_id"].isna()) == [False, True]
     with pytest.raises(TableError, match="alley_id"):
         streets.with_edges(alley_id=np.array([1.5, 2.5]))
+
+
+def test_with_edges_measures_anew_what_it_must():
+    """What was computed of the streets is kept, unless a column that it comes from changes."""
+    streets = grid_of_pieces((2, 3, 4))
+    assert streets.piece.tolist() == [0, 0, 1]
+    same = streets.with_edges(public=False)
+    assert not same.edges["public"].any()
+    assert same.piece is streets.piece
+    apart = streets.with_edges(walkable=[False, True, True])
+    assert apart.piece.tolist() == [-1, 1, 0]
+    longer = streets.with_edges(length_m=[1.0, 1.0, 7.0])
+    assert longer.piece.tolist() == [1, 1, 0]
+    with pytest.raises(TableError, match=r"unknown nodes.*node/x"):
+        streets.with_edges(u="node/x")
+    with pytest.raises(TableError, match="not unique"):
+        streets.with_edges(edge_id="way/1:0")
 
 
 def awkward():

@@ -239,6 +239,15 @@ def test_check_sees_a_table_without_geometry():
             check("points", other)
 
 
+def test_check_of_some_columns_sees_these_alone():
+    """Of a table with two faults the one in the columns asked for is told."""
+    table = make("points", POINTS, crs=CRS).assign(kind="pub", data_edge_m=[-1.0, 0.0])
+    with pytest.raises(TableError, match="'kind' holds") as fault:
+        check("points", table, only=["kind", "name"])
+    assert "data_edge_m" not in str(fault.value)
+    assert check("points", table, only=["source"]) is table
+
+
 def test_columns_of_missing_text_only():
     """A column of missing text is text, whatever type it came as."""
     for missing in ([None, None], [np.nan, np.nan], [pd.NA, pd.NA]):

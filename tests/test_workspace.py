@@ -196,9 +196,8 @@ def test_a_fetched_workspace_says_what_is_missing(town_run, tmp_path):
 def test_a_new_frame_drops_the_audit_and_keeps_rounds_as_a_record(town, tmp_path):
     """After a new frame the old audit is gone; old rounds stay, refused and not shown."""
     stored = open_workspace(town)
-    osm = stored.read_osm()
-    streets = osm.streets[osm.streets["tags"].str.contains("后街")]
-    fewer = osm.streets.drop(streets.index).reset_index(drop=True)
+    streets = stored.read("osm_streets")
+    fewer = streets[~streets["tags"].str.contains("后街")].reset_index(drop=True)
     update_workspace(stored, {"osm_streets": fewer}, stored.manifest)
 
     said = run_survey("frame", town)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from html import escape
 from typing import Any
 
 import geopandas as gpd
@@ -19,12 +18,13 @@ from survey.coverage.intervals import measure_by_crow, measure_by_walk, split_at
 from survey.coverage.main_roads import audit_main_roads
 from survey.coverage.objects import check_density, check_objects
 from survey.coverage.rules import Rule, find_rule, read_rules
-from survey.coverage.shares import measure_shares
+from survey.coverage.shares import Checked, measure_shares
 from survey.coverage.supply import close_toilets, find_facilities, view_supply
 from survey.errors import NothingToCheckError, RuleError
 from survey.frame.frame import Frame
-from survey.frame.lines import cut_lines
+from survey.frame.lines import Ints, cut_lines
 from survey.frame.places import join_subdistrict
+from survey.summaries import write_summary
 
 DEFAULT_RULES = ("walk-500", "crow-500")
 """The rules that are audited when none are named."""
@@ -75,12 +75,22 @@ class Audit:
         }
 
     def _repr_html_(self) -> str:
-        lines = (
-            f"<tr><td>{escape(row.title)}</td><td>{row.share:.1%} to {row.share_high:.1%}"
-            f" of {describe_checked(row)}</td></tr>"
+        rows = [
+            (
+                row.rule_id,
+                row.title,
+                f"{row.share:.1%} to {row.share_high:.1%}",
+                f"of {describe_checked(row)}",
+                self._describe_gaps(row.rule_id),
+            )
             for row in self.summary.itertuples()
-        )
-        return f"<table>{''.join(lines)}</table>"
+        ]
+        return write_summary("Audit", rows, notes=self.notes)
+
+    def _describe_gaps(self, rule_id: str) -> str:
+        gaps = self.gaps[self.gaps["rule_id"] == rule_id]
+        metres = gaps.groupby("stretch_id")["length_m"].sum()
+        return f"{len(metres):,} gaps, the longest {metres.max():,.0f} m" if len(metres) else ""
 
 
 def describe_checked(row: Any) -> str:
@@ -140,7 +150,8 @@ def audit_coverage(
         raise NothingToCheckError(
             "there is no public street in the area to check; look at the frame first"
         )
-    return _put_together([_audit_at(frame, rule, checked, min_share, moment) for rule in chosen])
+    streets = Checked(frame, checked)
+    return _put_together([_audit_at(frame, rule, streets, min_share, moment) for rule in chosen])
 
 
 def audit_all(
@@ -196,7 +207,7 @@ def _put_together(found: Sequence[Audit]) -> Audit:
 def _audit_at(
     frame: Frame,
     rule: Rule,
-    checked: npt.NDArray[np.bool_],
+    checked: Checked,
     min_share: float | None,
     moment: datetime | None,
 ) -> Audit:
@@ -211,9 +222,7 @@ def _audit_at(
     return replace(sure, summary=sure.summary.assign(share_high=high), notes=supply.notes)
 
 
-def _audit_rule(
-    frame: Frame, rule: Rule, checked: npt.NDArray[np.bool_], min_share: float | None
-) -> Audit:
+def _audit_rule(frame: Frame, rule: Rule, checked: Checked, min_share: float | None) -> Audit:
     if rule.on == "streets":
         return _audit_streets(view_supply(frame, rule), rule, checked, min_share)
     crs = frame.area.crs
@@ -237,36 +246,33 @@ def _audit_rule(
     )
 
 
-def _audit_streets(
-    frame: Frame, rule: Rule, checked: npt.NDArray[np.bool_], min_share: float | None
-) -> Audit:
+def _audit_streets(frame: Frame, rule: Rule, checked: Checked, min_share: float | None) -> Audit:
     measure = measure_by_walk if rule.metric == "walk" else measure_by_crow
-    intervals = measure(frame, checked, rule.reach_m)
+    intervals = measure(frame, checked.edges, rule.reach_m)
     near = intervals["covered"].to_numpy()
-    rows = _join(intervals[near], ["edge", "toilet"])
+    rows = _join(intervals[near], "toilet")
     covered = _as_covered(frame, rule, rows)
-    gaps = _as_gaps(
-        frame,
-        rule,
-        _join(split_at_edge(frame, intervals[~near], rule), ["edge", "near_edge"]),
-    )
-    shares = measure_shares(frame, rule, checked, rows, covered)
-    summary = _summarise(frame, rule, checked, covered, gaps, min_share)
+    failing = split_at_edge(frame, intervals[~near], rule)
+    gaps = _as_gaps(frame, rule, _join(failing, "near_edge"))
+    shares = measure_shares(frame, rule, checked, rows)
+    summary = _summarise(frame, rule, checked.edges, covered, gaps, min_share)
     return Audit(summary, covered, gaps, shares)
 
 
-def _join(intervals: pd.DataFrame, same: list[str]) -> pd.DataFrame:
+def _join(intervals: pd.DataFrame, same: str) -> pd.DataFrame:
     """Join neighbours on an edge that agree in `same`; the worst place gives the toilet."""
-    rows = intervals.reset_index(drop=True)
-    worst = rows[["near_mm", "far_mm"]].max(axis=1)
-    ends = rows["to_mm"].shift() != rows["from_mm"]
-    group = (ends | (rows[same] != rows[same].shift()).any(axis=1)).cumsum()
-    rows = rows.assign(worst_mm=worst, group=group)
-    order = rows.sort_values(["group", "worst_mm", "toilet"], ascending=[True, False, True])
-    head = order.groupby("group", sort=True).first()
-    grouped = rows.groupby("group", sort=True)
-    return head.assign(from_mm=grouped["from_mm"].min(), to_mm=grouped["to_mm"].max()).reset_index(
-        drop=True
+    edge, start, stop, toilet, kind = (
+        intervals[name].to_numpy() for name in ("edge", "from_mm", "to_mm", "toilet", same)
+    )
+    worst = np.fmax(intervals["near_mm"].to_numpy(), intervals["far_mm"].to_numpy())
+    change = (stop[:-1] != start[1:]) | (edge[1:] != edge[:-1]) | (kind[1:] != kind[:-1])
+    first = np.flatnonzero(np.r_[True, change][: len(edge)])
+    group = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(edge)]))
+    head = np.lexsort((toilet, -worst, group))[first]
+    return intervals.iloc[head].assign(
+        from_mm=start[first],
+        to_mm=stop[np.r_[first[1:], len(edge)][: len(first)] - 1],
+        worst_mm=worst[head],
     )
 
 
@@ -277,7 +283,6 @@ def _columns(frame: Frame, rule: Rule, rows: pd.DataFrame) -> dict[str, Any]:
     toilet = rows["toilet"].to_numpy(dtype=np.int64)
     ids = np.full(len(rows), None, dtype=object)
     ids[toilet >= 0] = supply[toilet[toilet >= 0]]
-    length = frame.streets.length_mm[edge]
     return {
         "rule_id": np.full(len(rows), rule.rule_id, dtype=object),
         "edge_id": frame.streets.rows.to_numpy()[edge],
@@ -286,12 +291,17 @@ def _columns(frame: Frame, rule: Rule, rows: pd.DataFrame) -> dict[str, Any]:
         "to_m": rows["to_mm"].to_numpy() / 1000,
         "length_m": (rows["to_mm"] - rows["from_mm"]).to_numpy() / 1000,
         "worst_m": tables.round_mm(rows["worst_mm"].to_numpy(dtype=float) / 1000),
-        "geometry": cut_lines(
-            frame.streets.edges.geometry.array[edge],
-            rows["from_mm"].to_numpy() / length,
-            rows["to_mm"].to_numpy() / length,
-        ),
+        "geometry": _draw(frame, edge, rows["from_mm"].to_numpy(), rows["to_mm"].to_numpy()),
     }
+
+
+def _draw(frame: Frame, edge: Ints, start: Ints, stop: Ints) -> npt.NDArray[Any]:
+    """Draw stretches of edges; what is not cut is drawn already."""
+    lines, length = np.asarray(frame.streets.edges.geometry.array)[edge], frame.streets.length_mm
+    cut = np.flatnonzero((start > 0) | (stop < length[edge]))
+    whole = length[edge[cut]]
+    lines[cut] = cut_lines(lines[cut], start[cut] / whole, stop[cut] / whole)
+    return lines
 
 
 def _as_covered(frame: Frame, rule: Rule, rows: pd.DataFrame) -> gpd.GeoDataFrame:
@@ -306,8 +316,8 @@ def _as_gaps(frame: Frame, rule: Rule, rows: pd.DataFrame) -> gpd.GeoDataFrame:
         return tables.empty("gaps", crs=crs)
     columns = _columns(frame, rule, rows)
     edge = rows["edge"].to_numpy(dtype=np.int64)
-    starts = pd.Series(columns["from_m"]).map("{:.3f}".format)
-    gap_id = rule.rule_id + "/" + pd.Series(columns["edge_id"], dtype="str") + "@" + starts
+    starts = zip(columns["edge_id"], columns["from_m"], strict=True)
+    gap_id = np.array([f"{rule.rule_id}/{name}@{at:.3f}" for name, at in starts], dtype=object)
     shapes = gpd.GeoDataFrame(geometry=columns["geometry"], crs=crs)
     return tables.make(
         "gaps",
@@ -323,26 +333,29 @@ def _as_gaps(frame: Frame, rule: Rule, rows: pd.DataFrame) -> gpd.GeoDataFrame:
     )
 
 
-def _find_stretches(frame: Frame, rows: pd.DataFrame, gap_id: "pd.Series[str]") -> Any:
+def _find_stretches(frame: Frame, rows: pd.DataFrame, gap_id: npt.NDArray[Any]) -> Any:
     """Find which gaps touch and share a street; a stretch is called after its first gap."""
+    streets, count = frame.streets, len(rows)
     edge = rows["edge"].to_numpy(dtype=np.int64)
-    facts = frame.streets.edges.iloc[edge]
-    street = facts["name"].fillna(facts["alley_id"]).fillna(facts["way_id"]).to_numpy()
-    ends: list[tuple[int, Any]] = []
-    length = frame.streets.length_mm[edge]
-    for side, at in (("u", rows["from_mm"].to_numpy()), ("v", rows["to_mm"].to_numpy())):
-        node = facts[side].to_numpy()
-        at_node = (at == 0) | (at == length)
-        ends += [
-            (row, (street[row], node[row]) if at_node[row] else (edge[row], int(at[row])))
-            for row in range(len(rows))
-        ]
-    joint = pd.factorize(pd.Series([end for _, end in ends]))[0]
-    owner = np.array([row for row, _ in ends])
-    size = len(rows) + joint.max() + 1
-    graph = coo_array((np.ones(len(owner)), (owner, len(rows) + joint)), shape=(size, size))
-    label = connected_components(graph, directed=False)[1][: len(rows)]
-    return gap_id.groupby(label).transform("min")
+    facts = streets.edges.iloc[edge]
+    street = pd.factorize(facts["name"].fillna(facts["alley_id"]).fillna(facts["way_id"]))[0]
+    # Gaps meet at a node of their street, or inside an edge: there on an axis of all edges.
+    size, base = len(streets.nodes), np.cumsum(streets.length_mm)[edge]
+    base = base - streets.length_mm[edge]
+    joints = []
+    for node, name in zip(streets.ends, ("from_mm", "to_mm"), strict=True):
+        at = rows[name].to_numpy()
+        at_node = (at == 0) | (at == streets.length_mm[edge])
+        joints.append(np.where(at_node, street * size + node[edge], -1 - base - at))
+    joint = np.unique(np.concatenate(joints), return_inverse=True)[1]
+    owner = np.tile(np.arange(count), 2)
+    shape = (count + joint.max() + 1,) * 2
+    graph = coo_array((np.ones(2 * count), (owner, count + joint)), shape=shape)
+    label = connected_components(graph, directed=False)[1][:count]
+    by = np.argsort(label, kind="stable")
+    first = np.flatnonzero(np.r_[True, label[by][1:] != label[by][:-1]])
+    number = np.unique(label, return_inverse=True)[1]
+    return np.minimum.reduceat(gap_id[by], first)[number]
 
 
 def _summarise(

@@ -184,7 +184,7 @@ def _spans_by_crow(frame: Frame, edges: Ints, sites: npt.NDArray[Any], limit_m: 
         enter, leave = (np.clip(-m / 2 + side, 0, whole) for side in (-root, root))
         met = (square >= 0) & (leave > enter)
         parts = {"segment": segment[met], "start": enter[met], "end": leave[met]}
-        placed = place_offsets(frame, segments, pd.DataFrame(parts))
+        placed = place_offsets(segments, pd.DataFrame(parts))
         shift = base[placed["edge"]]
         yield first + site[met], shift + placed["from_mm"], shift + placed["to_mm"]
 

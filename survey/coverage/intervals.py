@@ -1,6 +1,6 @@
 """Intervals of street by their nearest toilet, exact on edges, along streets and by crow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
+from scipy.spatial import cKDTree
 
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
@@ -85,9 +86,8 @@ def measure_by_crow(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
     if not len(supply):
         alone = pd.DataFrame({"edge": segments.edge, "start": 0.0, "end": segments.length})
         alone = alone.assign(segment=np.arange(len(alone)), toilet=-1, near_mm=np.nan)
-        return _tidy(place_offsets(frame, segments, alone.assign(far_mm=np.nan, covered=False)))
-    segment, toilet, m, c = _candidates(segments, supply)
-    pieces = _lower_envelope(segments.length, segment, toilet, m, c)
+        return _tidy(place_offsets(segments, alone.assign(far_mm=np.nan, covered=False)))
+    pieces = _lower_envelope(segments.length, *_candidates(segments, supply))
     root = np.sqrt(np.maximum(pieces.m**2 / 4 - pieces.c + limit_m**2, 0))
     meets = pieces.m**2 / 4 - pieces.c + limit_m**2 >= 0
     enter = np.where(meets, np.clip(-pieces.m / 2 - root, pieces.start, pieces.end), pieces.end)
@@ -95,12 +95,16 @@ def measure_by_crow(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
     stops = [pieces.start, enter, leave, pieces.end]
     parts = []
     for number, (left, right) in enumerate(pairwise(stops)):
-        near, far = (
-            np.sqrt(np.maximum(at**2 + pieces.m * at + pieces.c, 0)) * 1000 for at in (left, right)
+        some = np.flatnonzero(right > left)
+        segment, toilet, m, c = (
+            part[some] for part in (pieces.segment, pieces.toilet, pieces.m, pieces.c)
         )
-        part = pieces.assign(start=left, end=right, near_mm=near, far_mm=far, covered=number == 1)
-        parts.append(part)
-    return _tidy(place_offsets(frame, segments, pd.concat(parts)))
+        start, end = left[some], right[some]
+        near, far = (np.sqrt(np.maximum(at**2 + m * at + c, 0)) * 1000 for at in (start, end))
+        columns = {"segment": segment, "start": start, "end": end, "toilet": toilet}
+        part = pd.DataFrame(columns | {"near_mm": near, "far_mm": far, "covered": number == 1})
+        parts.append(place_offsets(segments, part))
+    return _tidy(pd.concat(parts))
 
 
 def split_at_edge(frame: Frame, intervals: pd.DataFrame, rule: Rule) -> pd.DataFrame:
@@ -170,20 +174,45 @@ def _find_places(frame: Frame, edge: Ints, at_mm: Floats) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """Straight segments: row of the edge, start and stop on it, length, start place, direction."""
+    """Straight segments of edges.
+
+    Attributes
+    ----------
+    edge
+        Row of the edge.
+    along, stop
+        Where the segment begins and ends on the line of its edge, in metres.
+    length
+        Its length in metres.
+    start, finish, direction
+        Its first place, its last and its direction, shape (n, 2).
+    scale
+        Millimetres of the edge for each metre of its line; nearly 1,000.
+    """
 
     edge: Ints
     along: Floats
     stop: Floats
     length: Floats
     start: Floats
+    finish: Floats
     direction: Floats
+    scale: Floats
 
 
 def read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> Segments:
     """Cut the chosen edges into their straight segments; what has no length is left out."""
     rows = np.flatnonzero(checked)
-    vertices = read_vertices(frame.streets.edges.geometry.array[rows])
+    lines = np.asarray(frame.streets.edges.geometry.array)[rows]
+    segments = cut_segments(lines)
+    line = segments.edge
+    scale = frame.streets.length_mm[rows] / np.maximum(shapely.length(lines), 1e-9)
+    return replace(segments, edge=rows[line], scale=scale[line])
+
+
+def cut_segments(lines: npt.NDArray[Any]) -> Segments:
+    """Cut lines into their straight segments; what has no length is left out."""
+    vertices = read_vertices(lines)
     line, step = count_up(vertices.count - 1)
     first = vertices.first[line] + step
     run = vertices.places[first + 1] - vertices.places[first]
@@ -191,87 +220,93 @@ def read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> Segments:
     kept = length > 0
     first, run, length = first[kept], run[kept], length[kept]
     return Segments(
-        rows[line[kept]],
+        line[kept],
         vertices.along[first],
         vertices.along[first + 1],
         length,
         vertices.places[first],
+        vertices.places[first + 1],
         run / length[:, None],
+        np.full(len(first), 1000.0),
     )
 
 
 def _candidates(segments: Segments, supply: npt.NDArray[Any]) -> tuple[Ints, Ints, Floats, Floats]:
     """Pair each segment with every toilet that can be nearest somewhere on it."""
     middle = segments.start + segments.direction * segments.length[:, None] / 2
-    middles = shapely.points(middle)
-    tree = shapely.STRtree(supply)
-    (_, toilet), nearest = tree.query_nearest(middles, return_distance=True, all_matches=False)
+    places = shapely.get_coordinates(supply)
+    away, nearest = cKDTree(places).query(middle, k=2)
     # On the segment the nearest is at most nearest + L/2 away, so at most nearest + L from here.
-    around = (nearest + segments.length) * (1 + 1e-9) + 1e-6
-    segment, toilet = tree.query(middles, predicate="dwithin", distance=around)
+    around = (away[:, 0] + segments.length) * (1 + 1e-9) + 1e-6
+    several = np.flatnonzero(away[:, 1] <= around)
+    single = np.flatnonzero(away[:, 1] > around)
+    near, toilet = shapely.STRtree(supply).query(
+        shapely.points(middle[several]), predicate="dwithin", distance=around[several]
+    )
+    segment = np.r_[single, several[near]]
+    toilet = np.r_[nearest[single, 0], toilet]
     by = np.lexsort((toilet, segment))
     segment, toilet = segment[by], toilet[by]
-    away = segments.start[segment] - shapely.get_coordinates(supply)[toilet]
-    m = 2 * np.sum(segments.direction[segment] * away, axis=1)
-    return segment, toilet, m, np.sum(away**2, axis=1)
+    off = segments.start[segment] - places[toilet]
+    m = 2 * np.sum(segments.direction[segment] * off, axis=1)
+    return segment, toilet, m, np.sum(off**2, axis=1)
 
 
-def _lower_envelope(
-    length: Floats, segment: Ints, toilet: Ints, m: Floats, c: Floats
-) -> pd.DataFrame:
+@dataclass(frozen=True, eq=False)
+class _Envelope:
+    """Stretches of segments with their nearest toilet, at squared distance s^2 + m s + c."""
+
+    segment: Ints
+    toilet: Ints
+    m: Floats
+    c: Floats
+    start: Floats
+    end: Floats
+
+
+def _lower_envelope(length: Floats, segment: Ints, toilet: Ints, m: Floats, c: Floats) -> _Envelope:
     """Walk along the lower envelope of the lines c + m s of each segment, s from 0 to its length.
 
-    Returns ``segment, toilet, m, c, start, end``.
+    `segment` rises from 0 and leaves out none.
     """
     order = np.lexsort((toilet, m, c, segment))
     now = order[np.r_[True, segment[order][1:] != segment[order][:-1]]]
-    at = np.zeros(len(length))
-    first = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1]])
+    row, at = np.arange(len(length)), np.zeros(len(length))
     parts = []
-    waiting = np.full(len(length), True)
-    while waiting.any():
-        steeper = m < m[now][segment]
-        gain = np.where(steeper, m[now][segment] - m, 1)
-        meet = np.where(steeper, (c - c[now][segment]) / gain, np.inf)
+    while len(row):
+        # `segment` counts the rows that go on; the lines of the others are dropped on the way.
+        slope, height = m[now][segment], c[now][segment]
+        steeper = m < slope
+        gain = np.where(steeper, slope - m, 1)
+        meet = np.where(steeper, (c - height) / gain, np.inf)
         meet = np.maximum(meet, at[segment])
-        soonest = np.minimum.reduceat(meet, first)
-        end = np.minimum(soonest, length)
-        done = waiting.copy()
-        parts.append(
-            pd.DataFrame(
-                {
-                    "segment": np.flatnonzero(done),
-                    "toilet": toilet[now][done],
-                    "m": m[now][done],
-                    "c": c[now][done],
-                    "start": at[done],
-                    "end": end[done],
-                }
-            )
-        )
-        waiting &= soonest < length
+        soonest = np.minimum.reduceat(meet, np.flatnonzero(np.diff(segment, prepend=-1)))
+        end = np.minimum(soonest, length[row])
+        parts.append((row, toilet[now], m[now], c[now], at, end))
+        going = soonest < length[row]
         # Of the lines that meet here the steepest goes lowest.
-        ties = np.flatnonzero((meet == soonest[segment]) & steeper & waiting[segment])
+        ties = np.flatnonzero((meet == soonest[segment]) & steeper & going[segment])
         ties = ties[np.lexsort((toilet[ties], m[ties], segment[ties]))]
-        chosen = ties[np.r_[True, segment[ties][1:] != segment[ties][:-1]][: len(ties)]]
-        now = now.copy()
-        now[segment[chosen]] = chosen
-        at = np.where(waiting, soonest, length)
-    return pd.concat(parts, ignore_index=True)
+        now = ties[np.r_[True, segment[ties][1:] != segment[ties][:-1]][: len(ties)]]
+        kept = np.flatnonzero(going[segment])
+        now = np.searchsorted(kept, now)
+        segment, toilet, m, c = np.cumsum(going)[segment[kept]] - 1, toilet[kept], m[kept], c[kept]
+        row, at = row[going], soonest[going]
+    return _Envelope(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def place_offsets(frame: Frame, segments: Segments, parts: pd.DataFrame) -> pd.DataFrame:
+def place_offsets(segments: Segments, parts: pd.DataFrame) -> pd.DataFrame:
     """Turn offsets on segments into millimetres on edges."""
-    segment = parts["segment"].to_numpy()
-    edge = segments.edge[segment]
-    lines = frame.streets.edges.geometry.array[edge]
-    scale = frame.streets.length_mm[edge] / shapely.length(lines)
-    start = np.rint((segments.along[segment] + parts["start"]) * scale)
+    segment, start, end = (parts[name].to_numpy() for name in ("segment", "start", "end"))
+    along, scale = segments.along[segment], segments.scale[segment]
     # A segment stops at the very number at which the next one starts, so that both round alike.
-    whole = parts["end"] >= segments.length[segment]
-    end = np.where(whole, segments.stop[segment], segments.along[segment] + parts["end"])
-    end = np.rint(end * scale)
-    return parts.assign(edge=edge, from_mm=start.astype(np.int64), to_mm=end.astype(np.int64))
+    whole = end >= segments.length[segment]
+    begin, stop = along + start, np.where(whole, segments.stop[segment], along + end)
+    return parts.assign(
+        edge=segments.edge[segment],
+        from_mm=np.rint(begin * scale).astype(np.int64),
+        to_mm=np.rint(stop * scale).astype(np.int64),
+    )
 
 
 def _tidy(parts: pd.DataFrame) -> pd.DataFrame:

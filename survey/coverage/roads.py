@@ -71,7 +71,7 @@ def find_roads(streets: Streets, chosen: npt.NDArray[np.bool_], *, pair_m: float
     # A single millimetre cannot be halved, and is no road.
     rows = np.flatnonzero(chosen & (streets.length_mm > 1))
     rows = rows[np.argsort(streets.rows.to_numpy()[rows])]
-    group = group_edges(streets.edges.iloc[rows], set())
+    group = group_edges(streets, rows, np.zeros(len(streets.nodes), dtype=bool))
     ways, asides = [], []
     for number in np.unique(group):
         rest = _read_edges(streets, rows[group == number])

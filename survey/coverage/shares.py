@@ -1,32 +1,64 @@
 """The share of street that meets a rule, by subdistrict and around each fixed point."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import shapely
 
 from survey import tables
+from survey.coverage.around import Around, SegmentGrid
+from survey.coverage.cuts import Stretches
+from survey.coverage.intervals import Segments, cut_segments, read_segments
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.lines import Floats, Ints
-from survey.sampling.reach import CATCHMENT_RADII_M, reached_stretches
+from survey.frame.network import Network
+from survey.sampling.reach import CATCHMENT_RADII_M
+from survey.sampling.walks import Walks, walk_pieces
+
+_SPAN = ("edge", "from_mm", "to_mm")
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """The streets that an audit checks, cut once for all rules.
+
+    Attributes
+    ----------
+    frame
+        What can be drawn.
+    edges
+        Which rows of the edges are checked.
+    """
+
+    frame: Frame
+    edges: npt.NDArray[np.bool_]
+
+    @cached_property
+    def grid(self) -> SegmentGrid:
+        """The checked edges in straight segments."""
+        return SegmentGrid.of(read_segments(self.frame, self.edges))
+
+    @cached_property
+    def by_area(self) -> Around:
+        """What lies inside each subdistrict."""
+        return self.grid.find_inside(np.asarray(self.frame.subdistricts.geometry.array))
 
 
 def measure_shares(
     frame: Frame,
     rule: Rule,
-    checked: npt.NDArray[np.bool_],
+    checked: Checked,
     rows: pd.DataFrame,
-    covered: gpd.GeoDataFrame,
 ) -> pd.DataFrame:
     """Measure shares of checked street that meets a rule.
 
     Around a point the street is that within 500, 1,000 and 2,000 m by the rule's own metric: on
-    foot along streets from its doors, or by crow from its shape (grown by a polygon of 256 sides,
-    so up to 4 cm per 500 m short of the circle).
+    foot along streets from its doors, or by crow from its shape.
 
     Parameters
     ----------
@@ -35,11 +67,9 @@ def measure_shares(
     rule
         The rule.
     checked
-        Which rows of the edges are checked.
+        The streets that are checked.
     rows
         Covered intervals: ``edge, from_mm, to_mm``.
-    covered
-        The same as the table `covered`.
 
     Returns
     -------
@@ -47,24 +77,36 @@ def measure_shares(
         The table `shares`; ``within_m`` is missing for a subdistrict, ``share`` where there is
         no checked street.
     """
-    lines = frame.streets.edges.geometry.array[checked]
-    parts = [
-        _by_shape(lines, covered, frame.subdistricts.geometry.array).assign(
-            scope="subdistrict", id=frame.subdistricts["subdistrict_id"].to_numpy(), within_m=np.nan
-        )
-    ]
-    for radius in CATCHMENT_RADII_M:
-        if rule.metric == "walk":
-            part = _by_walk(frame, checked, rows, radius)
-        else:
-            discs = shapely.buffer(frame.points.geometry.array, radius, quad_segs=64)
-            part = _by_shape(lines, covered, discs)
-        ids = frame.points["point_id"].to_numpy()
-        parts.append(part.assign(scope="point", id=ids, within_m=float(radius)))
-    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    some = table["checked_m"] > 0
-    share = np.minimum(table["covered_m"].where(some) / table["checked_m"].where(some), 1)
-    table = table.assign(rule_id=rule.rule_id, share=share, checked_n=np.nan, covered_n=np.nan)
+    covered = _Covered.of(frame.streets.length_mm, rows)
+    street = _Street.of(checked.grid, covered)
+    by_area = street.measure(checked.by_area)
+    if rule.metric == "walk":
+        by_point = _by_walk(frame, checked.edges, covered)
+    else:
+        by_point = _by_crow(street, np.asarray(frame.points.geometry.array))
+    ids = frame.points["point_id"].to_numpy()
+    radii = np.array(CATCHMENT_RADII_M, dtype=np.float64)
+    count = len(radii) * len(ids)
+    checked_m, covered_m = (
+        tables.round_mm(np.r_[area, point.ravel()])
+        for area, point in zip(by_area, by_point, strict=True)
+    )
+    some = checked_m > 0
+    share = np.full(len(some), np.nan)
+    share[some] = np.minimum(covered_m[some] / checked_m[some], 1)
+    table = pd.DataFrame(
+        {
+            "rule_id": rule.rule_id,
+            "scope": np.repeat(["subdistrict", "point"], [len(frame.subdistricts), count]),
+            "id": np.r_[frame.subdistricts["subdistrict_id"].to_numpy(), np.tile(ids, len(radii))],
+            "within_m": np.r_[np.full(len(frame.subdistricts), np.nan), np.repeat(radii, len(ids))],
+            "checked_m": checked_m,
+            "covered_m": covered_m,
+            "checked_n": np.nan,
+            "covered_n": np.nan,
+            "share": share,
+        }
+    )
     return tables.make("shares", table.sort_values(["scope", "id", "within_m"], kind="stable"))
 
 
@@ -76,9 +118,9 @@ def share_lengths(frame: Frame, rule: Rule, lines: Any, gaps: gpd.GeoDataFrame) 
     pandas.DataFrame
         The table `shares`.
     """
-    shapes = frame.subdistricts.geometry.array
-    total = tables.round_mm(_lengths_within(lines, shapes))
-    covered = np.maximum(total - tables.round_mm(_lengths_within(gaps.geometry.array, shapes)), 0)
+    shapes = np.asarray(frame.subdistricts.geometry.array)
+    total, failing = (_lengths_inside(part, shapes) for part in (lines, gaps.geometry.array))
+    covered = np.maximum(total - failing, 0)
     empty = np.full(len(shapes), np.nan)
     share = np.divide(covered, total, out=empty.copy(), where=total > 0)
     made: pd.DataFrame = tables.make(
@@ -98,46 +140,132 @@ def share_lengths(frame: Frame, rule: Rule, lines: Any, gaps: gpd.GeoDataFrame) 
     return made
 
 
-def _by_shape(lines: Any, covered: gpd.GeoDataFrame, shapes: Any) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "checked_m": tables.round_mm(_lengths_within(lines, shapes)),
-            "covered_m": tables.round_mm(_lengths_within(covered.geometry.array, shapes)),
-        }
-    )
+def _lengths_inside(lines: Any, shapes: npt.NDArray[Any]) -> Floats:
+    """Total length of lines inside each of some shapes, to the millimetre."""
+    grid = SegmentGrid.of(cut_segments(np.asarray(lines)))
+    nothing = _Covered.of(np.zeros(len(lines), dtype=np.int64), pd.DataFrame(columns=_SPAN))
+    return tables.round_mm(_Street.of(grid, nothing).measure(grid.find_inside(shapes))[0])
 
 
-def _lengths_within(lines: Any, shapes: Any) -> Floats:
-    """Total length of `lines` inside each of `shapes`."""
-    shapely.prepare(shapes)
-    shape, line = shapely.STRtree(lines).query(shapes, predicate="intersects")
-    length = shapely.length(lines[line])
-    cut = ~shapely.covers(shapes[shape], lines[line])
-    length[cut] = shapely.length(shapely.intersection(lines[line[cut]], shapes[shape[cut]]))
-    totals = np.bincount(shape, weights=length, minlength=len(shapes))
-    return np.asarray(totals, dtype=np.float64)
+@dataclass(frozen=True, eq=False)
+class _Covered:
+    """How much of any stretch of an edge is covered, in millimetres.
+
+    Attributes
+    ----------
+    length_mm, covered_mm
+        Of each edge.
+    base
+        Where each edge begins on an axis of all edges end to end.
+    at, total
+        Places on that axis, and how much is covered up to there; on edges covered in part only.
+    """
+
+    length_mm: Ints
+    covered_mm: Floats
+    base: Ints
+    at: Floats
+    total: Floats
+
+    @classmethod
+    def of(cls, length_mm: Ints, rows: pd.DataFrame) -> "_Covered":
+        edge, start, end = (rows[name].to_numpy(dtype=np.int64) for name in _SPAN)
+        covered = np.bincount(edge, weights=end - start, minlength=len(length_mm)).astype(float)
+        base = np.cumsum(length_mm) - length_mm
+        part = covered[edge] < length_mm[edge]
+        at = np.c_[base[edge] + start, base[edge] + end][part].ravel()
+        total = np.repeat(np.cumsum(np.r_[0, (end - start)[part]]), 2)[1:-1]
+        return cls(length_mm, covered, base, np.r_[-1.0, at], np.r_[0.0, total])
+
+    def between(self, edge: Ints, start_mm: Any, end_mm: Any) -> Floats:
+        """Measure how much of stretches of edges is covered."""
+        found = np.where(self.covered_mm[edge] > 0, end_mm - start_mm, 0.0)
+        part = np.flatnonzero((found > 0) & (self.covered_mm[edge] < self.length_mm[edge]))
+        first, last = (self.base[edge[part]] + at[part] for at in (start_mm, end_mm))
+        found[part] = np.interp(last, self.at, self.total) - np.interp(first, self.at, self.total)
+        return found
 
 
-def _by_walk(
-    frame: Frame, checked: npt.NDArray[np.bool_], rows: pd.DataFrame, radius_m: float
-) -> pd.DataFrame:
-    """Measure on one axis of all edges end to end, where covered length is a running total."""
-    length = frame.streets.length_mm
-    base = np.cumsum(length) - length
-    reached = reached_stretches(frame, radius_m)
-    reached = reached[checked[reached["edge"]]]
-    edge: Ints = reached["edge"].to_numpy()
-    start, end = base[edge] + reached["from_mm"], base[edge] + reached["to_mm"]
-    covered_edge: Ints = rows["edge"].to_numpy(dtype=np.int64)
-    ends = np.c_[base[covered_edge] + rows["from_mm"], base[covered_edge] + rows["to_mm"]].ravel()
-    total = np.repeat(np.cumsum(np.r_[0, (rows["to_mm"] - rows["from_mm"]).to_numpy()]), 2)[1:-1]
-    ends, total = np.r_[-1.0, ends], np.r_[0.0, total]
-    inside = np.interp(end, ends, total) - np.interp(start, ends, total)
-    count = len(frame.points)
-    point = reached["point"].to_numpy(dtype=np.int64)
-    return pd.DataFrame(
-        {
-            "checked_m": np.rint(np.bincount(point, weights=end - start, minlength=count)) / 1000,
-            "covered_m": np.rint(np.bincount(point, weights=inside, minlength=count)) / 1000,
-        }
-    )
+@dataclass(frozen=True, eq=False)
+class _Street:
+    """Checked street in a grid, with running totals of metres checked and covered."""
+
+    grid: SegmentGrid
+    covered: _Covered
+    totals: Floats
+
+    @classmethod
+    def of(cls, grid: SegmentGrid, covered: _Covered) -> "_Street":
+        metres = _measure(grid.segments, covered, grid.pieces)
+        return cls(grid, covered, np.pad(np.cumsum(metres, axis=1), ((0, 0), (1, 0))))
+
+    def measure(self, found: Around) -> Floats:
+        """Measure the metres checked and covered of each shape, shape (2, shapes)."""
+        runs = self.totals[:, found.run_stop] - self.totals[:, found.run_start]
+        cuts = _measure(self.grid.segments, self.covered, found.cut)
+        size = len(found.shapes)
+        return np.array(
+            [
+                np.bincount(found.run_number, weights=run, minlength=size)
+                + np.bincount(found.cut_number, weights=cut, minlength=size)
+                for run, cut in zip(runs, cuts, strict=True)
+            ]
+        )
+
+
+def _measure(segments: Segments, covered: _Covered, stretches: Stretches) -> Floats:
+    """Measure the metres of stretches, and of what is covered of them, shape (2, stretches)."""
+    row = stretches.segment
+    along, scale = segments.along[row], segments.scale[row]
+    ends = [(along + at) * scale for at in (stretches.start, stretches.end)]
+    inside = covered.between(segments.edge[row], *ends)
+    # An edge shorter than half a millimetre has no scale, and nothing of it is covered.
+    np.divide(inside, scale, out=inside, where=scale > 0)
+    return np.stack([stretches.end - stretches.start, inside])
+
+
+def _by_walk(frame: Frame, checked: npt.NDArray[np.bool_], covered: _Covered) -> Floats:
+    """Measure the metres checked and covered around points, shape (2, radii, points)."""
+    network = frame.network
+    edge, length = network.edge, network.length_mm
+    limits = np.array(CATCHMENT_RADII_M) * 1000
+    weights = length, covered.between(edge, network.from_mm, network.to_mm)
+    sums = np.zeros((2, len(limits), len(frame.points)))
+    for walks in walk_pieces(frame, np.flatnonzero(checked[edge]), int(limits[-1])):
+        size = len(walks.points)
+        # All of a piece is reached where the walks from both of its ends meet.
+        ways = walks.to_u_mm + walks.to_v_mm + length[walks.piece]
+        rank = np.searchsorted(2 * limits, ways)
+        for one, weight in zip(sums, weights, strict=True):
+            found = np.bincount(
+                rank * size + walks.number,
+                weights=weight[walks.piece],
+                minlength=size * (len(limits) + 1),
+            )
+            one[:, walks.points] = np.cumsum(found.reshape(-1, size), axis=0)[:-1]
+        near = np.minimum(walks.to_u_mm, walks.to_v_mm)
+        for number, limit in enumerate(limits):
+            cut = walks.pick(np.flatnonzero((near < limit) & (rank > number)))
+            parts = _measure_ends(network, covered, cut, int(limit))
+            for one, part in zip(sums, parts, strict=True):
+                found = np.bincount(cut.number, weights=part, minlength=size)
+                one[number, walks.points] += found
+    return sums / 1000
+
+
+def _measure_ends(network: Network, covered: _Covered, walks: Walks, limit_mm: int) -> Floats:
+    """Measure what is reached from the ends of pieces, and what is covered of it."""
+    piece = walks.piece
+    edge, start, stop = network.edge[piece], network.from_mm[piece], network.to_mm[piece]
+    left, right = walks.reach_in(stop - start, limit_mm)
+    inside = covered.between(edge, start, start + left) + covered.between(edge, stop - right, stop)
+    return np.stack([left + right, inside])
+
+
+def _by_crow(street: _Street, shapes: npt.NDArray[Any]) -> Floats:
+    """Measure the metres checked and covered around points, shape (2, radii, points)."""
+    sums = np.zeros((2, len(CATCHMENT_RADII_M), len(shapes)))
+    for number, radius in enumerate(CATCHMENT_RADII_M):
+        for found in street.grid.find_around(shapes, radius):
+            sums[:, number, found.shapes] = street.measure(found)
+    return sums

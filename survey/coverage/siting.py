@@ -18,6 +18,7 @@ from survey.frame.doors import find_doors
 from survey.frame.frame import Frame
 from survey.frame.lines import Floats, Ints, count_up
 from survey.frame.network import search_nearest, search_within
+from survey.summaries import write_summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,17 @@ class SitePlan:
     def tables(self) -> dict[str, Any]:
         """The tables by name."""
         return {"sites": self.sites}
+
+    def _repr_html_(self) -> str:
+        actions = self.sites["action"].value_counts()
+        rows = [
+            ("sites", ", ".join(f"{actions.get(name, 0)} to {name}" for name in ("open", "build"))),
+            ("share", f"{self.share_before:.1%} before, {self.share_after:.1%} after"),
+            ("cost", f"{self.cost:,g}"),
+            ("proven best", "yes" if self.proven else f"no, {self.gap:.1%} off at most"),
+            ("beyond any site", f"{self.unreachable_m:,.0f} m"),
+        ]
+        return write_summary("Site plan", rows, notes=self.notes)
 
 
 def plan_sites(

@@ -1,15 +1,23 @@
 """Alleys: which edges are back streets, and which edges are one alley."""
 
-import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 
-from survey.frame.blocks import Flags, Shapes, find_grounds, is_main
+from survey.frame.blocks import (
+    Flags,
+    Shapes,
+    find_grounds,
+    is_main,
+    is_one_of,
+    match_texts,
+    union_groups,
+)
 from survey.frame.chains import (
     describe_alleys,
     find_bigger_nodes,
@@ -18,8 +26,10 @@ from survey.frame.chains import (
     take_longest,
 )
 from survey.frame.claims import claim_edges
-from survey.frame.streets import Floats, Streets
-from survey.frame.tags import match_any, read_tags
+from survey.frame.cores import share_out
+from survey.frame.enclosure import are_enclosed, most_within
+from survey.frame.streets import Floats, Ints, Streets
+from survey.frame.tags import map_tags, match_any, parse_tags, read_tags
 from survey.frame.units import (
     as_notes,
     list_units,
@@ -78,15 +88,15 @@ def find_alleys(
         ``scope`` ("city"), ``measure``, ``value``, ``note``: how many were left out, and why.
     """
     public = find_public(streets, osm, compounds)
-    ways = _read_ways(osm)
-    kind = streets.edges["way_id"].map(ways["kind"])
-    wanted = kind.notna().to_numpy() & public & ~_on_grounds(streets, features)
-    edges = streets.edges[wanted].assign(
+    kind, name_en = _read_kinds(streets, osm)
+    wanted = np.flatnonzero(pd.notna(kind) & public)
+    wanted = wanted[~_on_grounds(streets, features, wanted)]
+    edges = streets.edges.iloc[wanted].assign(
         kind=kind[wanted],
-        name_en=streets.edges["way_id"][wanted].map(ways["name_en"]),
+        name_en=name_en[wanted],
         length_mm=streets.length_mm[wanted],
+        group=group_edges(streets, wanted, find_bigger_nodes(streets)),
     )
-    edges["group"] = group_edges(edges, find_bigger_nodes(streets))
     edges, notes = _choose_groups(edges, streets, min_alley_m)
     alleys = describe_alleys(edges, area)
     alley_of_edge = edges["group"].map(alleys["alley_id"]).reindex(streets.edges.index)
@@ -99,14 +109,17 @@ def _choose_groups(
 ) -> tuple[gpd.GeoDataFrame, list[tuple[str, str, float, str | None]]]:
     """Keep the groups of edges that lie in the area, are long enough and no side carriageways."""
     rules = read_tags()["alleys"]
-    length = edges.groupby("group")["length_mm"].sum()
-    inside = edges["length_mm"].where(edges["inside"], 0).groupby(edges["group"]).sum()
-    beside = _beside_main(edges, streets).groupby(edges["group"]).sum()
+    group, numbers = pd.factorize(edges["group"])
+    count, length_mm = len(numbers), edges["length_mm"].to_numpy()
+    length = np.bincount(group, weights=length_mm, minlength=count)
+    inside = np.bincount(group, weights=length_mm * edges["inside"], minlength=count)
     here = inside >= rules["inside_share"] * length
     long = length >= min_alley_m * 1000
-    own = beside * 1000 < rules["beside_main_share"] * length
-    short, side = float((here & ~long).sum()), float((here & long & ~own).sum())
-    return edges[edges["group"].isin(length.index[here & long & own])], [
+    chosen = (here & long)[group]
+    edges, group = edges[chosen], group[chosen]
+    beside = _find_beside_main(edges, group, count, streets)
+    short, side = float((here & ~long).sum()), float(beside.sum())
+    return edges[~beside[group]], [
         ("city", "alleys_too_short", short, f"pieces shorter than {min_alley_m:g} m"),
         ("city", "alleys_beside_main", side, "side carriageways without a name of their own"),
     ]
@@ -135,66 +148,98 @@ def find_public(streets: Streets, osm: OsmData, compounds: gpd.GeoDataFrame) -> 
     rules = read_tags()["alleys"]
     edges = streets.edges
     unnamed = edges["name"].isna().to_numpy()
-    shrunk = shapely.buffer(compounds.geometry.to_numpy(), -rules["outline_m"])
-    inner = np.zeros(len(edges))
-    inner[unnamed] = _length_inside(edges.geometry.to_numpy()[unnamed], shrunk)
-    length = edges["length_m"].to_numpy()
-    way = pd.DataFrame({"inner": inner, "length": length}).groupby(edges["way_id"].to_numpy())
-    totals = way.transform("sum")
-    share = rules["enclosed_share"]
-    inside = (inner > 0) & (
-        (inner >= share * length) | (totals["inner"] >= share * totals["length"]).to_numpy()
+    asked = edges["public"].to_numpy() & unnamed
+    way, ids = pd.factorize(edges["way_id"])
+    whole = np.flatnonzero((np.bincount(way, weights=asked) > 0)[way])
+    inside, shapes = np.zeros(len(edges), dtype=bool), compounds.geometry.to_numpy()
+    inside[whole] = are_enclosed(
+        edges.geometry.to_numpy()[whole],
+        edges["length_m"].to_numpy()[whole],
+        way[whole],
+        share_out(lambda some: shapely.buffer(some, -rules["outline_m"]), shapes),
+        share=rules["enclosed_share"],
     )
-
-    nodes = osm.streets["nodes"].str.split()
-    closed = osm.streets["way_id"][(nodes.str[0] == nodes.str[-1]) & (nodes.str.len() > 3)]
-    outline = edges["way_id"].isin(closed) & edges["highway"].isin(rules["outlines"]["highway"])
-    return np.asarray(edges["public"].to_numpy() & ~(unnamed & (inside | outline.to_numpy())))
-
-
-def _length_inside(lines: Shapes, polygons: Shapes) -> Floats:
-    """Length of each line within polygons that may overlap."""
-    grounds = shapely.get_parts(shapely.union_all(polygons))
-    line, ground = shapely.STRtree(grounds).query(lines, predicate="intersects")
-    shared = shapely.length(shapely.intersection(lines[line], grounds[ground]))
-    return np.bincount(line, weights=shared, minlength=len(lines)).astype(np.float64)
+    count = shapely.get_num_coordinates(osm.streets.geometry.array)
+    last = np.cumsum(count) - 1
+    nodes = osm.street_nodes
+    closed = osm.streets["way_id"][(nodes[last - count + 1] == nodes[last]) & (count > 3)]
+    outline = ids.isin(closed)[way] & is_one_of(edges["highway"], rules["outlines"]["highway"])
+    return np.asarray(edges["public"].to_numpy() & ~(unnamed & (inside | outline)))
 
 
-def _on_grounds(streets: Streets, features: gpd.GeoDataFrame) -> Flags:
+def _on_grounds(streets: Streets, features: gpd.GeoDataFrame, rows: Ints) -> Flags:
     """Tell which edges are the paths of a closed ground: unnamed, service and foot ways in it."""
     rules, edges = read_tags()["alleys"], streets.edges
-    may_be = edges["name"].isna() | edges["highway"].isin([*rules["foot"], "service"])
-    inner = _length_inside(edges.geometry.to_numpy(), find_grounds(features))
-    return np.asarray(may_be & (inner >= rules["enclosed_share"] * edges["length_m"]) & (inner > 0))
+    unnamed = edges["name"].isna().to_numpy()[rows]
+    path = is_one_of(edges["highway"].iloc[rows], [*rules["foot"], "service"])
+    own = np.arange(len(rows))
+    inner = are_enclosed(
+        edges.geometry.to_numpy()[rows],
+        edges["length_m"].to_numpy()[rows],
+        own,
+        find_grounds(features),
+        share=rules["enclosed_share"],
+    )
+    return np.asarray(inner & (unnamed | path))
 
 
-def _beside_main(edges: gpd.GeoDataFrame, streets: Streets) -> "pd.Series[float]":
-    """Length of each edge close beside streets of tertiary and above, if it has no own name."""
-    within_m = read_tags()["alleys"]["beside_main_m"]
-    above = ~streets.edges["level"].str.match("-|tunnel").fillna(value=False).astype(bool)
-    main = streets.edges[is_main(streets.edges["highway"]) & above]
-    lines, shapes = edges.geometry.to_numpy(), main.geometry.to_numpy()
-    row, street = shapely.STRtree(shapes).query(lines, predicate="dwithin", distance=within_m)
-    names, theirs = plain_names(edges["name"]).to_numpy(), plain_names(main["name"]).to_numpy()
-    same = pd.isna(names[row]) | (names[row] == theirs[street])
-    row, street = row[same], street[same]
-    beside = shapely.intersection(lines[row], shapely.buffer(shapes[street], within_m))
-    length = pd.Series(beside).groupby(row).agg(lambda parts: shapely.union_all(parts).length)
-    return length.reindex(range(len(edges)), fill_value=0.0).set_axis(edges.index)
+def _find_beside_main(edges: gpd.GeoDataFrame, group: Ints, count: int, streets: Streets) -> Flags:
+    """Tell which groups run close beside streets of tertiary and above, without an own name."""
+    rules = read_tags()["alleys"]
+    within_m, share = rules["beside_main_m"], rules["beside_main_share"]
+    length = np.bincount(group, weights=edges["length_mm"] / 1000, minlength=count)
+
+    def reach(beside: Floats, least: float) -> Flags:
+        found = np.bincount(group, weights=beside, minlength=count)
+        return np.asarray((found >= least * length) & (length > 0))
+
+    lines = edges.geometry.to_numpy()
+    row, main, shapes = _pair_with_main(edges, streets, within_m)
+    # Only where it may decide is the length beside a street measured: that is slow.
+    decides = reach(most_within(lines, row, shapes[main], within_m=within_m), share - 0.001)
+    decides = decides[group[row]]
+    row, main = row[decides], main[decides]
+    near = shapely.dwithin(lines[row], shapes[main], within_m)
+    row, main = row[near], main[near]
+    # United before they are met with the line, so that what lies beside two streets counts once.
+    used, of = np.unique(main, return_inverse=True)
+    around = shapely.buffer(shapes[used], within_m)[of]
+    found, number = np.unique(row, return_inverse=True)
+    beside = np.zeros(len(edges))
+    met = shapely.intersection(lines[found], union_groups(around, number))
+    beside[found] = shapely.length(met)
+    return reach(beside, share)
+
+
+def _pair_with_main(
+    edges: gpd.GeoDataFrame, streets: Streets, within_m: float
+) -> tuple[Ints, Ints, Shapes]:
+    """Pair edges that have no own name with the main streets whose boxes come near theirs."""
+    table = streets.edges
+    above = match_texts(table["level"], "-|tunnel")
+    main = np.flatnonzero(is_main(table["highway"]) & ~above)
+    shapes = table.geometry.to_numpy()[main]
+    west, south, east, north = shapely.bounds(edges.geometry.to_numpy()).T
+    around = shapely.box(west - within_m, south - within_m, east + within_m, north + within_m)
+    row, street = shapely.STRtree(shapes).query(around)
+    names = pd.concat([edges["name"], table["name"].iloc[main]])
+    code = pd.factorize(plain_names(names))[0]
+    own, theirs = code[: len(edges)], code[len(edges) :]
+    same = (own[row] < 0) | (own[row] == theirs[street])
+    return row[same], street[same], shapes
 
 
 # -- which ways ----------------------------------------------------------------------------------
 
 
-def _read_ways(osm: OsmData) -> pd.DataFrame:
-    """Kind (missing where it is no alley) and English name of each way, by its id."""
-    ways = osm.streets.drop_duplicates("way_id").set_index("way_id")
-    tags = [json.loads(text) for text in ways["tags"]]
-    columns = {
-        "kind": [tell_kind(each) for each in tags],
-        "name_en": [each.get("name:en") for each in tags],
-    }
-    return pd.DataFrame(columns, index=ways.index)
+def _read_kinds(streets: Streets, osm: OsmData) -> tuple[Any, Any]:
+    """Kind (missing where it is no alley) and English name of the way of each edge."""
+    ways = parse_tags(osm.streets[~osm.streets["way_id"].duplicated()])
+    way, ids = pd.factorize(streets.edges["way_id"])
+    row = pd.Index(ways["way_id"]).get_indexer(ids)[way]
+    asked = (tell_kind, lambda tags: tags.get("name:en"))
+    kind, name_en = (np.append(map_tags(ways, ask), np.array([None]))[row] for ask in asked)
+    return kind, name_en
 
 
 def tell_kind(tags: Mapping[str, str]) -> str | None:

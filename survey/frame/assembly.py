@@ -9,7 +9,7 @@ from survey import tables
 from survey.errors import AreaError
 from survey.frame.alleys import find_alleys, merge_alleys
 from survey.frame.compounds import find_compounds, merge_compounds
-from survey.frame.doors import find_doors
+from survey.frame.doors import Frontage, find_doors
 from survey.frame.facilities import find_facilities
 from survey.frame.frame import Frame
 from survey.frame.joining import merge_points, merge_toilets
@@ -24,7 +24,7 @@ from survey.frame.places import (
 from survey.frame.quality import measure_quality
 from survey.frame.registers import Register, read_registers
 from survey.frame.streets import Streets, build_streets
-from survey.frame.tags import match_any, parse_features, read_tags
+from survey.frame.tags import find_tagged, parse_features, read_tags
 from survey.sources.area import Area
 from survey.sources.extract import OsmData
 
@@ -189,22 +189,19 @@ def _find_all_doors(
     streets: Streets, found: dict[str, gpd.GeoDataFrame], features: gpd.GeoDataFrame
 ) -> gpd.GeoDataFrame:
     rules = read_tags()["gates"]
-    nodes = features[features.geom_type == "Point"]
+    nodes = features[shapely.get_type_id(features.geometry.array) == shapely.GeometryType.POINT]
     gates, entrances = (
-        np.asarray(
-            nodes.geometry.array[
-                nodes["tags"].map(lambda tags, mine=mine: match_any(tags, mine)).to_numpy(bool)
-            ]
-        )
-        for mine in (rules["gate"], rules["entrance"])
+        np.asarray(nodes.geometry.array[find_tagged(nodes, rules[name])])
+        for name in ("gate", "entrance")
     )
     openings = {"point": np.concatenate([gates, entrances]), "compound": gates}
     openings["facility"] = openings["point"]
     # What is of two kinds has one set of doors.
     facilities = found["facilities"].drop_duplicates("facility_id", ignore_index=True)
     objects = {layer: found[f"{layer}s"] for layer in ("point", "compound", "toilet", "candidate")}
+    frontage = Frontage(streets)
     parts = [
-        find_doors(streets, table, layer=layer, gates=openings.get(layer))
+        find_doors(streets, table, layer=layer, gates=openings.get(layer), frontage=frontage)
         for layer, table in (objects | {"facility": facilities}).items()
     ]
     return pd.concat(parts, ignore_index=True)

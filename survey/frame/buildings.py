@@ -1,32 +1,30 @@
 """Residential buildings that no mapped compound holds, grouped by street block."""
 
 import re
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from survey.frame.blocks import (
     Shapes,
     are_polygons,
-    as_array,
-    bounding_lines,
-    cut_polygons,
-    find_blocks,
     find_grounds,
     link_near,
+    union_groups,
 )
+from survey.frame.cores import share_out
 from survey.frame.kinds import find_name
-from survey.frame.streets import Streets
-from survey.frame.tags import read_tags
+from survey.frame.streets import Ints
+from survey.frame.tags import map_tags, read_tags
 
 
 def group_buildings(
-    features: gpd.GeoDataFrame, compounds: Shapes, streets: Streets
+    features: gpd.GeoDataFrame, compounds: Shapes, blocks: Shapes
 ) -> tuple[pd.DataFrame, Shapes]:
     """Group residential buildings outside compounds and closed grounds by street block.
 
@@ -36,8 +34,8 @@ def group_buildings(
         What `parse_features` answered.
     compounds
         Polygons of the compounds that are mapped as such.
-    streets
-        The streets.
+    blocks
+        Polygons of the street blocks.
 
     Returns
     -------
@@ -48,54 +46,63 @@ def group_buildings(
     weak
         Shapes of the groups whose footprint is too small.
     """
-    rules, grounds = read_tags()["compounds"], find_grounds(features)
-    unfinished = read_tags()["not_in_use"]
-    buildings = features[are_polygons(features, rules["buildings"], unfinished)]
-    buildings = buildings.sort_values("osm_id").reset_index(drop=True)
-    taken = np.concatenate([compounds, grounds])
-    ground = shapely.STRtree(taken)
+    rules = read_tags()["compounds"]
+    taken = shapely.STRtree(np.concatenate([compounds, find_grounds(features)]))
+    buildings = features[are_polygons(features, rules["buildings"], read_tags()["not_in_use"])]
     middles = shapely.point_on_surface(buildings.geometry.to_numpy())
     outside = np.ones(len(buildings), dtype=bool)
-    outside[ground.query(middles, predicate="within")[0]] = False
-    buildings, middles = buildings[outside].reset_index(drop=True), middles[outside]
+    outside[taken.query(middles, predicate="within")[0]] = False
+    buildings = buildings[outside].sort_values("osm_id", ignore_index=True)
 
     shapes = shapely.make_valid(buildings.geometry.to_numpy())
-    blocks = shapely.STRtree(_street_blocks(streets))
+    at, which = shapely.STRtree(blocks).query(
+        shapely.point_on_surface(buildings.geometry.to_numpy()), predicate="within"
+    )
     block = np.full(len(buildings), -1, dtype=np.int64)
-    at, which = blocks.query(middles, predicate="within")
     block[at] = which
     group = link_near(shapes, block, rules["link_m"])
     footprint = np.bincount(group, weights=shapely.area(shapes))
-    strong = footprint >= rules["min_footprint_m2"]
-    rows, weak = [], []
-    for number, members in pd.Series(range(len(group))).groupby(group):
-        chosen = members.to_numpy()
-        if not strong[number]:
-            weak.append(shapely.union_all(shapes[chosen]))
-            continue
-        shape = _close_up(shapes[chosen], rules["link_m"])
-        shape = _clip_to_block(shape, blocks, block[chosen[0]])
-        over = taken[ground.query(shape, predicate="intersects")]
-        shape = shapely.difference(shape, shapely.union_all(over))
-        rows.append(_describe_group(buildings.iloc[chosen], shape))
-    columns = ["compound_id", "name", "name_en", "source", "reason", "geometry"]
-    groups = pd.DataFrame(rows, columns=columns)
-    return groups.assign(geometry=_part(as_array(list(groups["geometry"])))), as_array(weak)
+    strong = (footprint >= rules["min_footprint_m2"])[group]
+    groups = _describe_groups(buildings[strong], _renumber(group[strong]))
+    ground = _close_up(shapes[strong], _renumber(group[strong]), rules["link_m"])
+    ground = _clip_to_blocks(ground, block[strong][groups["row"]], blocks)
+    ground = _take_away(ground, taken)
+    weak = union_groups(shapes[~strong], _renumber(group[~strong]))
+    return groups.drop(columns="row").assign(geometry=_part(ground)), weak
 
 
-def _street_blocks(streets: Streets) -> Shapes:
-    """Street blocks; one too large for a single estate is cut by unnamed streets as well."""
-    blocks = find_blocks(bounding_lines(streets))
-    large = shapely.area(blocks) > read_tags()["compounds"]["max_unnamed_m2"]
-    finer, _ = cut_polygons(blocks[large], bounding_lines(streets, unnamed=True))
-    return np.concatenate([blocks[~large], finer])
+def _renumber(group: Ints) -> Ints:
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
-def _close_up(shapes: Shapes, link_m: float) -> BaseGeometry:
-    """Fill the gaps between buildings that are linked."""
-    grown = shapely.union_all(shapely.buffer(shapes, link_m, join_style="mitre"))
-    shrunk = shapely.buffer(grown, -link_m, join_style="mitre")
-    return shapely.union_all([shapely.simplify(shrunk, 0.5), *shapes])
+def _close_up(shapes: Shapes, group: Ints, link_m: float) -> Shapes:
+    """Fill the gaps between the buildings of each group."""
+    grown = union_groups(share_out(lambda some: _swell(some, link_m), shapes), group)
+    shrunk = shapely.simplify(share_out(lambda some: _swell(some, -link_m), grown), 0.5)
+    both = np.concatenate([shrunk, shapes])
+    return union_groups(both, np.r_[np.arange(len(shrunk)), group])
+
+
+def _swell(shapes: Shapes, by_m: float) -> Shapes:
+    return np.asarray(shapely.buffer(shapes, by_m, join_style="mitre"), dtype=object)
+
+
+def _clip_to_blocks(shapes: Shapes, block: Ints, blocks: Shapes) -> Shapes:
+    """Clip shapes to the block that they stand in, or else (-1) out of all blocks."""
+    clipped, inside = shapes.copy(), block >= 0
+    clipped[inside] = share_out(shapely.intersection, shapes[inside], blocks[block[inside]])
+    clipped[~inside] = _take_away(shapes[~inside], shapely.STRtree(blocks))
+    return clipped
+
+
+def _take_away(shapes: Shapes, others: shapely.STRtree) -> Shapes:
+    """Take from each shape the ground of the others that it meets."""
+    left = shapes.copy()
+    row, other = others.query(shapes, predicate="intersects")
+    met, number = np.unique(row, return_inverse=True)
+    over = union_groups(others.geometries[other], number)
+    left[met] = shapely.difference(shapes[met], over)
+    return left
 
 
 def _part(shapes: Shapes) -> Shapes:
@@ -107,31 +114,39 @@ def _part(shapes: Shapes) -> Shapes:
     return parted
 
 
-def _clip_to_block(shape: BaseGeometry, blocks: shapely.STRtree, block: int) -> BaseGeometry:
-    if block >= 0:
-        return shapely.intersection(shape, blocks.geometries[block])
-    met = blocks.geometries[blocks.query(shape, predicate="intersects")]
-    return shapely.difference(shape, shapely.union_all(met))
+def _describe_groups(buildings: gpd.GeoDataFrame, group: Ints) -> pd.DataFrame:
+    """Describe the groups, by their numbers; ``row`` is that of one of their buildings."""
+    # Buildings come by id, which among ids of one sort and length is the order of their numbers.
+    sort, length = buildings["osm_id"].str[0], buildings["osm_id"].str.len()
+    by = np.lexsort((length, pd.factorize(sort, sort=True)[0], group))
+    row = by[np.r_[True, np.diff(group[by]) > 0][: len(by)]]
+    count = np.bincount(group)
+    kinds = map_tags(buildings, lambda tags: tags["building"])
+    kind, _ = _find_commonest(group, kinds)
+    bare = re.compile(read_tags()["compounds"]["building_number"])
+    names, borne = _find_commonest(group, map_tags(buildings, lambda tags: _bare_name(tags, bare)))
+    several = np.where(count == 1, " building", " buildings")
+    return pd.DataFrame(
+        {
+            "compound_id": "derived/" + buildings["osm_id"].iloc[row].reset_index(drop=True),
+            "name": pd.Series(names).where((names != "") & (2 * borne > count)),
+            "name_en": None,
+            "source": "derived",
+            "reason": pd.Series(count).astype("str") + several + ", building=" + kind,
+            "row": row,
+        }
+    )
 
 
-def _describe_group(buildings: gpd.GeoDataFrame, shape: BaseGeometry) -> dict[str, Any]:
-    first = min(buildings["osm_id"], key=lambda key: (*key.split("/")[:1], len(key), key))
-    kinds = Counter(tags["building"] for tags in buildings["tags"])
-    kind = min(kinds, key=lambda each: (-kinds[each], each))
-    several = f"{len(buildings)} buildings" if len(buildings) > 1 else "1 building"
-    return {
-        "compound_id": f"derived/{first}",
-        "name": _common_name(list(buildings["tags"])),
-        "name_en": None,
-        "source": "derived",
-        "reason": f"{several}, building={kind}",
-        "geometry": shape,
-    }
+def _find_commonest(group: Ints, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Ints]:
+    """Find the commonest value of each group, of equally common ones the first by text."""
+    code, texts = pd.factorize(values, sort=True)
+    table = pd.DataFrame({"group": group, "code": code}).value_counts().reset_index()
+    by = np.lexsort((table["code"], -table["count"], table["group"]))
+    best = table.iloc[by].drop_duplicates("group")
+    return texts[best["code"]], best["count"].to_numpy()
 
 
-def _common_name(buildings: list[dict[str, str]]) -> str | None:
-    """Find the name that more than half of the buildings bear, without their numbers."""
-    number = re.compile(read_tags()["compounds"]["building_number"])
-    names = [find_name(tags) or tags.get("addr:housename") or "" for tags in buildings]
-    counts = Counter(filter(None, (number.sub("", name).strip() for name in names)))
-    return next((name for name, n in sorted(counts.items()) if 2 * n > len(buildings)), None)
+def _bare_name(tags: Mapping[str, str], number: re.Pattern[str]) -> str:
+    """Read a building's name without its number; empty if there is none."""
+    return number.sub("", find_name(tags) or tags.get("addr:housename") or "").strip()

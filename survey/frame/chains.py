@@ -10,84 +10,95 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from survey.frame.blocks import is_main, link_near
+from survey.frame.blocks import Flags, is_main, link_near
+from survey.frame.lines import as_text
 from survey.frame.streets import Ints, Streets
 from survey.frame.tags import read_tags
-from survey.frame.units import plain_name
+from survey.frame.units import plain_names
 from survey.sources.area import Area
 
 
-def group_edges(edges: gpd.GeoDataFrame, bigger: set[str]) -> Ints:
+def group_edges(streets: Streets, rows: Ints, bigger: Flags) -> Ints:
     """Group edges that are one alley: by name and nearness, or chained.
 
     Parameters
     ----------
-    edges
-        Rows of `edges` that are of alleys.
+    streets
+        The streets.
+    rows
+        Rows of the edges that are of alleys.
     bigger
-        Ids of the nodes at which unnamed alleys end.
+        Whether unnamed alleys end at a node, for each node.
 
     Returns
     -------
     numpy.ndarray
-        The number of the alley of each edge.
+        The number of the alley of each of `rows`.
     """
-    rules = read_tags()["alleys"]
-    named = edges["name"].notna().to_numpy()
-    group = np.empty(len(edges), dtype=np.int64)
-    names = edges["name"][named].map(plain_name)
-    group[named] = link_near(edges.geometry.to_numpy()[named], names, rules["one_name_m"])
-    group[~named] = -1 - _chain_edges(edges[~named], bigger)
+    within_m = read_tags()["alleys"]["one_name_m"]
+    name, lines = streets.edges["name"].iloc[rows], streets.edges.geometry.to_numpy()[rows]
+    named = name.notna().to_numpy()
+    group = np.empty(len(rows), dtype=np.int64)
+    group[named] = link_near(lines[named], plain_names(name[named]), within_m)
+    group[~named] = -1 - _chain_edges(streets, rows[~named], bigger)
     return group
 
 
-def find_bigger_nodes(streets: Streets) -> set[str]:
+def find_bigger_nodes(streets: Streets) -> Flags:
     """Nodes at which an unnamed alley ends: those of named streets and of tertiary and above."""
     edges = streets.edges
     named = edges["name"].notna() & edges["public"]
-    chosen = edges[named | is_main(edges["highway"])]
-    return {*chosen["u"], *chosen["v"]}
+    chosen = named.to_numpy() | is_main(edges["highway"])
+    bigger = np.zeros(len(streets.nodes), dtype=bool)
+    for end in streets.ends:
+        bigger[end[chosen]] = True
+    return bigger
 
 
-def _chain_edges(edges: gpd.GeoDataFrame, bigger: set[str]) -> Ints:
+def _chain_edges(streets: Streets, rows: Ints, bigger: Flags) -> Ints:
     """Chain edges: at each node the straightest pairs go on, none twice."""
-    pairs = _straight_pairs(edges, bigger)
-    taken: set[tuple[int, str]] = set()
-    links = []
-    for left, left_end, right, right_end in pairs:
-        if (left, left_end) not in taken and (right, right_end) not in taken:
-            taken |= {(left, left_end), (right, right_end)}
-            links.append((left, right))
-    first, second = np.array(links, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(edges),) * 2)
+    left, right = _straight_pairs(streets, rows, bigger)
+    links: list[Ints] = [np.empty((2, 0), dtype=np.int64)]
+    while len(left):
+        # Of the pairs that are left, those that are the first for both their ends.
+        order = np.arange(len(left))
+        first = np.full(2 * len(rows), len(left))
+        np.minimum.at(first, np.r_[left, right], np.r_[order, order])
+        taken = (first[left] == order) & (first[right] == order)
+        links.append(np.array([left[taken], right[taken]]))
+        free = np.ones(2 * len(rows), dtype=bool)
+        free[links[-1]] = False
+        rest = free[left] & free[right]
+        left, right = left[rest], right[rest]
+    first, second = np.concatenate(links, axis=1) % max(len(rows), 1)
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(rows),) * 2)
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _straight_pairs(edges: gpd.GeoDataFrame, bigger: set[str]) -> list[tuple[int, str, int, str]]:
-    """Pairs of edge ends that meet at a node and go on straight, the straightest first."""
+def _straight_pairs(streets: Streets, rows: Ints, bigger: Flags) -> tuple[Ints, Ints]:
+    """Pairs of edge ends that meet at a node and go on straight, the straightest first.
+
+    The ends at u are numbered as `rows` are, those at v go on from there.
+    """
     rules = read_tags()["alleys"]
-    lines = edges.geometry.to_numpy()
-    ends = []
-    for column, at, toward in (("u", 0, 1), ("v", -1, -1)):
+    lines = streets.edges.geometry.to_numpy()[rows]
+    ways = []
+    for at, toward in ((0, 1), (-1, -1)):
         start = shapely.get_coordinates(shapely.get_point(lines, at))
         reach = toward * rules["direction_m"]
         ahead = shapely.get_coordinates(shapely.line_interpolate_point(lines, reach)) - start
-        facts = {
-            "row": np.arange(len(edges)),
-            "end": column,
-            "node": edges[column].to_numpy(),
-            "edge_id": edges["edge_id"].to_numpy(),
-            "bearing": np.degrees(np.arctan2(ahead[:, 0], ahead[:, 1])),
-        }
-        ends.append(pd.DataFrame(facts))
-    table = pd.concat(ends)
-    table = table[~table["node"].isin(bigger)]
-    pairs = table.merge(table, on="node", suffixes=("", "_2"))
-    pairs = pairs[pairs["edge_id"] < pairs["edge_id_2"]]
-    pairs["turn"] = (180 - (pairs["bearing"] - pairs["bearing_2"]).abs()).abs().round(6)
-    pairs = pairs[pairs["turn"] < rules["turn_deg"]]
-    pairs = pairs.sort_values(["turn", "edge_id", "edge_id_2", "node"])
-    return list(pairs[["row", "end", "row_2", "end_2"]].itertuples(index=False, name=None))
+        ways.append(np.degrees(np.arctan2(ahead[:, 0], ahead[:, 1])))
+    bearing = np.concatenate(ways)
+    node = np.concatenate([end[rows] for end in streets.ends])
+    ends = pd.DataFrame({"node": node, "end": np.arange(len(node))})[~bigger[node]]
+    pairs = ends.merge(ends, on="node", suffixes=("", "_2"))
+    left, right = pairs["end"].to_numpy(), pairs["end_2"].to_numpy()
+    rank = np.tile(np.argsort(np.argsort(as_text(streets.edges["edge_id"].iloc[rows]))), 2)
+    turn = np.abs(180 - np.abs(bearing[left] - bearing[right])).round(6)
+    straight = (rank[left] < rank[right]) & (turn < rules["turn_deg"])
+    left, right, turn = left[straight], right[straight], turn[straight]
+    by = np.lexsort((rank[right], rank[left], turn))
+    return left[by], right[by]
 
 
 def describe_alleys(edges: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
@@ -112,11 +123,8 @@ def describe_alleys(edges: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
         table[column] = take_longest(edges, column)
     groups = edges.groupby("group")
     table["length_m"] = groups["length_mm"].sum() / 1000
-    pieces = groups.size()
-    table["reason"] = [
-        _reason(kind, name, pieces[number])
-        for number, kind, name in zip(table.index, table["kind"], table["name"], strict=True)
-    ]
+    facts = zip(table["kind"], table["name"], groups.size(), strict=True)
+    table["reason"] = [_reason(*each) for each in facts]
     table["alley_id"] = _number_alleys(edges, table["length_m"])
     table["source"] = "osm"
     columns = ["alley_id", "name", "name_en", "highway", "source", "reason"]
@@ -126,11 +134,12 @@ def describe_alleys(edges: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
 
 def join_lines(edges: gpd.GeoDataFrame) -> "pd.Series[Any]":
     """Join the lines of the edges of each ``group`` into one MultiLineString."""
-    edges = edges.sort_values(["group", "edge_id"])
-    groups, row = np.unique(edges["group"], return_inverse=True)
+    group, groups = pd.factorize(edges["group"], sort=True)
     if not len(groups):
         return pd.Series(index=groups, dtype=object)
-    merged = shapely.line_merge(shapely.multilinestrings(edges.geometry.to_numpy(), indices=row))
+    by = np.lexsort((as_text(edges["edge_id"]), group))
+    lines = edges.geometry.to_numpy()[by]
+    merged = shapely.line_merge(shapely.multilinestrings(lines, indices=group[by]))
     parts, row = shapely.get_parts(merged, return_index=True)
     lines = shapely.normalize(shapely.multilinestrings(parts, indices=row))
     return pd.Series(lines, index=groups, dtype=object)
@@ -138,9 +147,15 @@ def join_lines(edges: gpd.GeoDataFrame) -> "pd.Series[Any]":
 
 def take_longest(edges: pd.DataFrame, column: str) -> "pd.Series[str]":
     """For each group, the value that most of its length has."""
-    sums = edges.groupby(["group", column], as_index=False)["length_mm"].sum()
-    sums = sums.sort_values(["length_mm", column], ascending=[False, True])
-    return sums.drop_duplicates("group").set_index("group")[column]
+    group, groups = pd.factorize(edges["group"], sort=True)
+    code, texts = pd.factorize(edges[column], sort=True)
+    known = code >= 0
+    pair, row = np.unique(group[known] * len(texts) + code[known], return_inverse=True)
+    length = np.bincount(row, weights=edges["length_mm"].to_numpy()[known])
+    group, code = np.divmod(pair, max(len(texts), 1))
+    by = np.lexsort((code, -length, group))
+    first = by[np.diff(group[by], prepend=-1) > 0]
+    return pd.Series(texts[code[first]], index=groups[group[first]], dtype="str")
 
 
 def _reason(kind: str, name: Any, pieces: int) -> str:
@@ -152,14 +167,19 @@ def _reason(kind: str, name: Any, pieces: int) -> str:
 
 def _number_alleys(edges: pd.DataFrame, length_m: "pd.Series[float]") -> "pd.Series[str]":
     """Id of each group after its lowest way; the longest of one way comes first."""
-    order = edges[["group", "way_id", "edge_id"]].assign(
-        way_size=edges["way_id"].str.len(), edge_size=edges["edge_id"].str.len()
-    )
-    lowest_way = order.sort_values(["way_size", "way_id"]).drop_duplicates("group")
-    lowest_edge = order.sort_values(["edge_size", "edge_id"]).drop_duplicates("group")
-    table = pd.DataFrame({"way_id": lowest_way.set_index("group")["way_id"], "length": -length_m})
-    table["edge_id"] = lowest_edge.set_index("group")["edge_id"]
-    table = table.sort_values(["length", "edge_id"])
-    number = table.groupby("way_id").cumcount() + 1
+    way, ways = pd.factorize(edges["way_id"])
+    rank = _rank_ids(ways)
+    lowest = pd.DataFrame({"way": rank[way], "edge": _rank_ids(edges["edge_id"])})
+    table = lowest.groupby(edges["group"].to_numpy()).min()
+    table["length"] = -length_m
+    table = table.sort_values(["length", "edge"])
+    number = table.groupby("way").cumcount() + 1
     suffix = ("#" + number.astype("str")).where(number > 1, "")
-    return "alley/" + table["way_id"].str.removeprefix("way/") + suffix
+    way_id = pd.Series(ways[np.argsort(rank)][table["way"]], index=table.index)
+    return "alley/" + way_id.str.removeprefix("way/") + suffix
+
+
+def _rank_ids(ids: Any) -> Ints:
+    """Rank ids, the shorter first: ``way/9`` before ``way/10``."""
+    text = as_text(ids)
+    return np.argsort(np.lexsort((text, np.char.str_len(text))))

@@ -10,6 +10,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from survey.frame.blocks import Flags, Shapes, is_main, link_near
+from survey.frame.lines import as_text
 from survey.frame.streets import Floats, Ints, Streets
 from survey.frame.tags import read_tags
 from survey.frame.units import plain_names
@@ -23,6 +24,7 @@ class _Edges:
     length_m: Floats
     plain: Any
     alley: Ints  # row of its alley; -1: none
+    by_alley: Ints  # rows of edges, sorted by their alley
     free: Flags  # may be an alley, and is of no named one
     along: Flags  # may be the street of a line: unnamed, or no main street
 
@@ -51,14 +53,14 @@ def claim_edges(
     why
         The reason of each row.
     """
-    order = np.argsort(streets.edges["edge_id"].to_numpy(dtype=object))
+    order = np.argsort(as_text(streets.edges["edge_id"]))
     edges = _read_edges(alleys, alley_of_edge, streets)
     owner = _match_alleys(rows, alleys)
     claim = np.append(owner, -1)[edges.alley]
     why = [""] * len(rows)
-    for row in np.unique(owner[owner >= 0]):
-        first = alleys["reason"].iloc[np.flatnonzero(owner == row)[0]]
-        why[row] = f"in the city's register; {first}"
+    for row, first in zip(*np.unique(owner, return_index=True), strict=True):
+        if row >= 0:
+            why[row] = f"in the city's register; {alleys['reason'].iloc[first]}"
     # In the order of edge ids, so that ties do not depend on the order of rows.
     tree = shapely.STRtree(edges.lines[order])
     shapes, names = rows.geometry.to_numpy(), rows["plain"].to_numpy()
@@ -90,6 +92,7 @@ def _read_edges(
         table["length_m"].to_numpy(),
         plain_names(table["name"]).to_numpy(dtype=object),
         alley,
+        np.argsort(alley, kind="stable"),
         (table["public"] | lane).to_numpy() & ~in_named,
         table["name"].isna().to_numpy() | ~is_main(table["highway"]),
     )
@@ -161,7 +164,9 @@ def _find_unnamed(shape: BaseGeometry, _name: Any, near: Ints, edges: _Edges) ->
     away = shapely.distance(shape, edges.lines[near]).round(3)
     if _is_line(shape) or not len(near) or away.min() > read_tags()["alleys"]["one_name_m"]:
         return near[:0]
-    return np.flatnonzero(edges.alley == edges.alley[near[away.argmin()]])
+    alley = edges.alley[near[away.argmin()]]
+    first, last = np.searchsorted(edges.alley, [alley, alley + 1], sorter=edges.by_alley)
+    return edges.by_alley[first:last]
 
 
 _FINDERS = {

@@ -6,7 +6,6 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from survey.frame.blocks import (
     Shapes,
@@ -14,7 +13,9 @@ from survey.frame.blocks import (
     as_array,
     bounding_lines,
     cut_polygons,
+    find_blocks,
     name_by_streets,
+    union_groups,
 )
 from survey.frame.buildings import group_buildings
 from survey.frame.kinds import find_name
@@ -59,8 +60,9 @@ def find_compounds(
     areas, nested = _give_way(_read_areas(features))
     everything = are_polygons(features, {"building": ["*"]})
     middles = shapely.point_on_surface(features.geometry.to_numpy()[everything])
-    pieces, lost = _cut_areas(areas, streets, middles)
-    derived, weak = group_buildings(features, _shapes(pieces), streets)
+    bounds = bounding_lines(streets), bounding_lines(streets, unnamed=True)
+    pieces, lost = _cut_areas(areas, bounds, middles)
+    derived, weak = group_buildings(features, _shapes(pieces), _street_blocks(bounds))
     weak = _lost("compounds_few_buildings", weak)
     lost = pd.concat([nested, lost, weak], ignore_index=True)
     found = pd.concat([pieces, derived], ignore_index=True)
@@ -78,16 +80,15 @@ def find_compounds(
 
 def finish_compounds(found: pd.DataFrame, area: Area) -> gpd.GeoDataFrame:
     """Make the table of compounds: area, MultiPolygons, sorted by id."""
-    shapes = np.array([_multi(shape) for shape in found["geometry"]], dtype=object)
+    parts, owner = shapely.get_parts(_shapes(found), return_index=True)
+    flat = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    bare = np.full(len(found), shapely.MultiPolygon())
+    shapes = shapely.multipolygons(parts[flat], indices=owner[flat], out=bare)
+    shapes = shapely.normalize(shapes)
     columns = ["compound_id", "name", "name_en", "source", "reason"]
     table = found[columns].astype("str").assign(area_m2=np.round(shapely.area(shapes), 1))
     table = gpd.GeoDataFrame(table, geometry=shapes, crs=area.crs)
     return table.sort_values("compound_id").reset_index(drop=True)
-
-
-def _multi(shape: BaseGeometry) -> BaseGeometry:
-    parts = [part for part in shapely.get_parts(shape) if part.geom_type == "Polygon"]
-    return shapely.normalize(shapely.MultiPolygon(parts))
 
 
 def _shapes(table: pd.DataFrame) -> Shapes:
@@ -158,26 +159,34 @@ def _give_way(areas: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     nested[inner[counts & (shared >= read_tags()["compounds"]["nested_share"] * size[inner])]] = (
         True
     )
-    for row, named_ones in pd.Series(outer[over]).groupby(inner[over]):
-        shapes[row] = shapely.difference(shapes[row], shapely.union_all(shapes[named_ones]))
+    row, number = np.unique(inner[over], return_inverse=True)
+    shapes[row] = shapely.difference(shapes[row], union_groups(shapes[outer[over]], number))
     return (
         areas.assign(geometry=shapes)[~nested].reset_index(drop=True),
         _lost("compounds_nested", areas["geometry"][nested]),
     )
 
 
+def _street_blocks(bounds: tuple[Shapes, Shapes]) -> Shapes:
+    """Street blocks; one too large for a single estate is cut by unnamed streets as well."""
+    blocks = find_blocks(bounds[0])
+    large = shapely.area(blocks) > read_tags()["compounds"]["max_unnamed_m2"]
+    finer, _ = cut_polygons(blocks[large], bounds[1])
+    return np.concatenate([blocks[~large], finer])
+
+
 def _cut_areas(
-    areas: pd.DataFrame, streets: Streets, buildings: Shapes
+    areas: pd.DataFrame, bounds: tuple[Shapes, Shapes], buildings: Shapes
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cut areas by streets; number the pieces of each, largest first."""
     rules = read_tags()["compounds"]
     named = areas["name"].notna().to_numpy()
     parts, part_of = shapely.get_parts(_shapes(areas), return_index=True)
     is_polygon = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
-    pieces, row = cut_polygons(parts[is_polygon], bounding_lines(streets))
+    pieces, row = cut_polygons(parts[is_polygon], bounds[0])
     row = part_of[is_polygon][row]
     large = ~named[row] & (shapely.area(pieces) > rules["max_unnamed_m2"])
-    finer, of = cut_polygons(pieces[large], bounding_lines(streets, unnamed=True))
+    finer, of = cut_polygons(pieces[large], bounds[1])
     pieces = np.concatenate([pieces[~large], finer])
     row = np.concatenate([row[~large], row[large][of]])
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import geopandas as gpd
@@ -11,6 +12,8 @@ import pandas as pd
 import shapely
 
 from survey import tables
+from survey.frame.cores import share_out
+from survey.frame.lines import count_up
 from survey.frame.streets import Floats, Ints, Streets
 
 MAX_ACCESS_M = 150
@@ -18,6 +21,76 @@ MAX_ACCESS_M = 150
 
 GATE_WITHIN_M = 5
 """A mapped gate belongs to an outline within this distance."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frontage:
+    """The walkable edges of a street network, in trees that are built once for many searches.
+
+    Parameters
+    ----------
+    streets
+        The streets.
+    """
+
+    streets: Streets
+
+    @cached_property
+    def ground(self) -> "_Part":
+        """Street-level edges of the longest connected piece."""
+        return self._part((self.streets.piece == 0) & (self._level[0] < 0))
+
+    @cached_property
+    def raised(self) -> "_Part":
+        """Edges of the longest piece on any other level."""
+        return self._part((self.streets.piece == 0) & (self._level[0] >= 0))
+
+    @cached_property
+    def islands(self) -> "_Part":
+        """Edges of all other pieces."""
+        return self._part(self.streets.piece > 0)
+
+    @cached_property
+    def rank(self) -> Ints:
+        """Place of each edge in the order of their ids."""
+        ids = self.streets.rows.to_numpy(dtype=object)
+        rank = np.empty(len(ids), dtype=np.int64)
+        rank[np.argsort(ids, kind="stable")] = np.arange(len(ids))
+        return rank
+
+    @cached_property
+    def _level(self) -> tuple[Ints, pd.Index]:
+        code, levels = pd.factorize(self.streets.edges["level"])
+        return code.astype(np.int64), levels
+
+    def on_level(self, level: str) -> "_Part":
+        """Edges of the longest piece on one level off the street."""
+        code, levels = self._level
+        return self._part((self.streets.piece == 0) & (code == levels.get_indexer([level])[0]))
+
+    def _part(self, chosen: npt.NDArray[np.bool_]) -> "_Part":
+        rows = np.flatnonzero(chosen)
+        return _Part(rows, shapely.STRtree(self.streets.edges.geometry.array[rows]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some edges: their rows, and their lines in this order in a tree."""
+
+    rows: Ints
+    tree: shapely.STRtree
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Objects and the edges that they may open to."""
+
+    frontage: Frontage
+    parts: tuple[_Part, ...]
+    shapes: npt.NDArray[Any]
+    outlines: npt.NDArray[Any]
+    gates: shapely.STRtree
+    max_access_m: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +111,7 @@ def find_doors(
     layer: str,
     gates: npt.NDArray[Any] | None = None,
     max_access_m: float = MAX_ACCESS_M,
+    frontage: Frontage | None = None,
 ) -> gpd.GeoDataFrame:
     """Find where objects meet the street.
 
@@ -59,6 +133,8 @@ def find_doors(
         Points: mapped gates and, for fixed points, entrances.
     max_access_m
         How far off the street a door may be, in metres.
+    frontage
+        That of `streets`, where it is used for several layers.
 
     Returns
     -------
@@ -66,125 +142,123 @@ def find_doors(
         The table `doors`: ``layer, id, n, edge_id, kind, offset_m, access_m``, Point on the
         street. Objects without a door are absent.
     """
-    shapes = objects.geometry.array
-    gates = np.empty(0, dtype=object) if gates is None else gates
-    owners = np.full(len(objects), True)
-    parts = []
-    for rows, edges in _tiers(streets, objects):
-        for find in (_at_gates, _at_crossings, _at_nearest):
-            waiting = rows[owners[rows]]
-            if len(waiting) and len(edges):
-                found = find(streets, shapes, waiting, edges, gates, max_access_m)
-                owners[found.owner] = False
-                parts.append(found)
-    return _as_table(streets, objects.iloc[:, 0].to_numpy(), layer, parts)
+    shapes = np.asarray(objects.geometry.array, dtype=object)
+    outlines = np.full(len(shapes), None)
+    is_area = shapely.get_dimensions(shapes) == 2
+    outlines[is_area] = shapely.boundary(shapes[is_area])
+    gate_tree = shapely.STRtree([] if gates is None else gates)
+    frontage = frontage or Frontage(streets)
+    waiting = np.full(len(objects), True)
+    found = []
+    for rows, edges in _tiers(frontage, objects):
+        search = _Search(frontage, edges, shapes, outlines, gate_tree, max_access_m)
+        for find, able in ((_at_gates, is_area), (_at_crossings, is_area), (_at_nearest, waiting)):
+            chosen = rows[waiting[rows] & able[rows]]
+            if len(chosen):
+                found.append(find(search, chosen))
+                waiting[found[-1].owner] = False
+    return _as_table(frontage, objects.iloc[:, 0], layer, found)
 
 
-def _tiers(streets: Streets, objects: gpd.GeoDataFrame) -> Iterator[tuple[Ints, Ints]]:
-    """Yield rows of objects and the rows of the edges that they may open to, best first."""
-    walkable = streets.edges["walkable"].to_numpy()
-    street_level = streets.edges["level"].isna().to_numpy()
-    main = streets.piece == 0
-    levels = objects["level"] if "level" in objects else pd.Series(index=objects.index, dtype="str")
-    for level in [None, *sorted(levels.dropna().unique())]:
-        rows = np.flatnonzero(levels.isna() if level is None else levels == level)
-        own = (streets.edges["level"] == level).to_numpy(dtype=bool, na_value=False)
-        yield rows, np.flatnonzero(main & (street_level | own))
+def _tiers(
+    frontage: Frontage, objects: gpd.GeoDataFrame
+) -> Iterator[tuple[Ints, tuple[_Part, ...]]]:
+    """Yield rows of objects and the edges that they may open to, best first."""
+    code, levels = np.full(len(objects), -1), []
+    if "level" in objects:
+        code, levels = pd.factorize(objects["level"])
+    yield np.flatnonzero(code < 0), (frontage.ground,)
+    for number, level in enumerate(levels):
+        yield np.flatnonzero(code == number), (frontage.ground, frontage.on_level(level))
     everyone = np.arange(len(objects))
-    yield everyone, np.flatnonzero(main)
-    yield everyone, np.flatnonzero(walkable)
+    yield everyone, (frontage.ground, frontage.raised)
+    yield everyone, (frontage.ground, frontage.raised, frontage.islands)
 
 
-def _at_gates(
-    streets: Streets,
-    shapes: Any,
-    rows: Ints,
-    edges: Ints,
-    gates: npt.NDArray[Any],
-    max_access_m: float,
-) -> _Found:
-    areas = rows[shapely.get_dimensions(shapes[rows]) == 2]
-    outlines = shapely.boundary(shapes[areas])
-    tree = shapely.STRtree(gates)
-    owner, gate = tree.query(outlines, predicate="dwithin", distance=GATE_WITHIN_M)
-    near = _nearest(streets, gates[gate], edges, max_access_m)
+def _at_gates(search: _Search, areas: Ints) -> _Found:
+    owner, gate = search.gates.query(
+        search.outlines[areas], predicate="dwithin", distance=GATE_WITHIN_M
+    )
+    near = _nearest(search, search.gates.geometries[gate])
     return _Found(areas[owner[near.owner]], near.edge, near.place, near.access_m, "gate")
 
 
-def _at_crossings(
-    streets: Streets,
-    shapes: Any,
-    rows: Ints,
-    edges: Ints,
-    _gates: npt.NDArray[Any],
-    _max_access_m: float,
-) -> _Found:
-    areas = rows[shapely.get_dimensions(shapes[rows]) == 2]
-    outlines = shapely.boundary(shapes[areas])
-    lines = streets.edges.geometry.array[edges]
-    owner, line = shapely.STRtree(lines).query(outlines, predicate="intersects")
-    met = shapely.intersection(outlines[owner], lines[line])
+def _at_crossings(search: _Search, areas: Ints) -> _Found:
+    outlines = search.outlines[areas]
+    pairs = [part.tree.query(outlines, predicate="intersects") for part in search.parts]
+    owner = np.concatenate([owner for owner, _ in pairs])
+    edge = np.concatenate(
+        [part.rows[line] for part, (_, line) in zip(search.parts, pairs, strict=True)]
+    )
+    lines = search.frontage.streets.edges.geometry.array[edge]
+    met = share_out(shapely.intersection, outlines[owner], np.asarray(lines))
     spots, of_spot = shapely.get_parts(met, return_index=True)
     lone = shapely.get_dimensions(spots) == 0
     # A shared stretch comes segment by segment; its corners are no doors.
-    stretches, of_stretch = shapely.get_parts(shapely.line_merge(met), return_index=True)
+    shared = np.flatnonzero(shapely.get_dimensions(met) == 1)
+    stretches, of_stretch = shapely.get_parts(shapely.line_merge(met[shared]), return_index=True)
     place = np.concatenate([spots[lone], *(shapely.get_point(stretches, at) for at in (0, -1))])
-    pair = np.r_[of_spot[lone], of_stretch, of_stretch]
-    return _Found(areas[owner[pair]], edges[line[pair]], place, np.zeros(len(pair)), "crossing")
+    pair = np.r_[of_spot[lone], shared[of_stretch], shared[of_stretch]]
+    return _Found(areas[owner[pair]], edge[pair], place, np.zeros(len(pair)), "crossing")
 
 
-def _at_nearest(
-    streets: Streets,
-    shapes: Any,
-    rows: Ints,
-    edges: Ints,
-    _gates: npt.NDArray[Any],
-    max_access_m: float,
-) -> _Found:
-    near = _nearest(streets, shapes[rows], edges, max_access_m)
+def _at_nearest(search: _Search, rows: Ints) -> _Found:
+    near = _nearest(search, search.shapes[rows])
     return _Found(rows[near.owner], near.edge, near.place, near.access_m, "nearest")
 
 
-def _nearest(streets: Streets, shapes: Any, edges: Ints, max_access_m: float) -> _Found:
-    """Nearest position on `edges` of each shape; of equally near edges the one of lowest id."""
-    lines = streets.edges.geometry.array[edges]
-    (owner, line), distance = shapely.STRtree(lines).query_nearest(
-        shapes, max_distance=max_access_m, return_distance=True, all_matches=True
-    )
-    ids = streets.rows.to_numpy()[edges[line]]
-    by = np.lexsort((ids, np.rint(distance * 1000), owner))
-    by = by[np.r_[True, owner[by][1:] != owner[by][:-1]][: len(by)]]
-    owner, line, distance = owner[by], line[by], distance[by]
-    place = shapely.get_point(shapely.shortest_line(lines[line], shapes[owner]), 0)
-    return _Found(owner, edges[line], place, distance, "nearest")
+def _nearest(search: _Search, shapes: npt.NDArray[Any]) -> _Found:
+    """Nearest position on edges of each shape; of equally near edges the one of lowest id."""
+    owners, edges, distances = [], [], []
+    for part in search.parts:
+        (owner, line), distance = part.tree.query_nearest(
+            shapes, max_distance=search.max_access_m, return_distance=True, all_matches=True
+        )
+        owners.append(owner)
+        edges.append(part.rows[line])
+        distances.append(distance)
+    owner, edge, distance = (np.concatenate(each) for each in (owners, edges, distances))
+    by = np.lexsort((search.frontage.rank[edge], distance, owner))
+    by = by[np.r_[True, np.diff(owner[by]) > 0][: len(by)]]
+    owner, edge, distance = owner[by], edge[by], distance[by]
+    lines = search.frontage.streets.edges.geometry.array[edge]
+    place = shapely.get_point(shapely.shortest_line(lines, shapes[owner]), 0)
+    return _Found(owner, edge, place, distance, "nearest")
 
 
 def _as_table(
-    streets: Streets, ids: npt.NDArray[Any], layer: str, parts: list[_Found]
+    frontage: Frontage, ids: "pd.Series[str]", layer: str, found: list[_Found]
 ) -> gpd.GeoDataFrame:
+    streets = frontage.streets
     crs = streets.edges.crs
-    if not sum(len(part.owner) for part in parts):
+    if not sum(len(each.owner) for each in found):
         return tables.empty("doors", crs=crs)
-    edge = np.concatenate([part.edge for part in parts])
-    place = np.concatenate([part.place for part in parts])
-    lines = streets.edges.geometry.array[edge]
-    length = streets.length_mm[edge]
+    code, names = pd.factorize(ids, sort=True)
+    owner = code[np.concatenate([each.owner for each in found])]
+    edge = np.concatenate([each.edge for each in found])
+    access_m = tables.round_mm(np.concatenate([each.access_m for each in found]))
+    kind = np.repeat([each.kind for each in found], [len(each.owner) for each in found])
+    lines, length = streets.edges.geometry.array[edge], streets.length_mm[edge]
+    place = np.concatenate([each.place for each in found])
     offset = np.rint(shapely.line_locate_point(lines, place, normalized=True) * length)
-    doors = pd.DataFrame(
-        {
-            "layer": layer,
-            "id": ids[np.concatenate([part.owner for part in parts])],
-            "edge_id": streets.rows.to_numpy()[edge],
-            "kind": np.repeat([part.kind for part in parts], [len(part.owner) for part in parts]),
-            "offset_m": offset / 1000,
-            "access_m": tables.round_mm(np.concatenate([part.access_m for part in parts])),
-            "geometry": shapely.line_interpolate_point(
-                lines, offset / np.maximum(length, 1), normalized=True
-            ),
-        }
-    ).sort_values(["id", "access_m", "edge_id", "offset_m"], kind="stable")
+    place = shapely.line_interpolate_point(lines, offset / np.maximum(length, 1), normalized=True)
     # One place is one door, even where several edges meet there.
-    spot = pd.DataFrame(np.rint(shapely.get_coordinates(doors["geometry"]) * 1000))
-    twice = spot.assign(id=doors["id"].to_numpy()).duplicated().to_numpy()
-    doors = doors[~twice].sort_values(["id", "edge_id", "offset_m"], kind="stable")
-    return tables.make("doors", {**doors, "n": doors.groupby("id").cumcount().to_numpy()}, crs=crs)
+    by = np.lexsort((offset, frontage.rank[edge], access_m, owner))
+    x, y = np.rint(shapely.get_coordinates(place[by]) * 1000).T
+    twice = pd.DataFrame({"owner": owner[by], "x": x, "y": y}).duplicated().to_numpy()
+    by = by[~twice]
+    by = by[np.lexsort((offset[by], frontage.rank[edge[by]], owner[by]))]
+    return tables.make(
+        "doors",
+        {
+            "layer": np.full(len(by), layer),
+            "id": names[owner[by]],
+            "edge_id": streets.rows[edge[by]],
+            "kind": kind[by],
+            "offset_m": offset[by] / 1000,
+            "access_m": access_m[by],
+            "n": count_up(np.bincount(owner[by]))[1],
+            "geometry": place[by],
+        },
+        crs=crs,
+    )

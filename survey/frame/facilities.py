@@ -1,17 +1,15 @@
 """What distance rules other than the toilets' ask for: parks, clinics, chargers and so on."""
 
-from collections.abc import Mapping
-
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
 
 from survey import tables
-from survey.frame.kinds import find_name
+from survey.frame.kinds import find_name, merge_rules
 from survey.frame.lines import as_multi
 from survey.frame.streets import find_level
-from survey.frame.tags import match_any, read_tags
+from survey.frame.tags import find_tagged, map_tags, read_tags
 from survey.sources.area import Area
 from survey.sources.extract import MARGIN_M
 
@@ -35,9 +33,15 @@ def find_facilities(features: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
     """
     rules = read_tags()["facilities"]
     barred = {**rules["shut"], **read_tags()["not_in_use"]}
-    near = shapely.dwithin(area.shape, features.geometry.array, MARGIN_M)
-    parts = [_choose(features[near], kind, tags, barred) for kind, tags in rules["kinds"].items()]
-    found = pd.concat(parts, ignore_index=True)
+    objects = features[find_tagged(features, merge_rules(rules["kinds"].values()), barred)]
+    objects = objects[shapely.dwithin(area.shape, objects.geometry.array, MARGIN_M)]
+    found = pd.concat(
+        [
+            objects[find_tagged(objects, tags)].assign(kind=kind)
+            for kind, tags in rules["kinds"].items()
+        ],
+        ignore_index=True,
+    )
     shapes = found.geometry.array
     line = shapely.get_dimensions(shapes) == 1
     shapes[line] = shapely.point_on_surface(shapes[line])
@@ -48,9 +52,9 @@ def find_facilities(features: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
         {
             "facility_id": found["osm_id"],
             "kind": found["kind"],
-            "name": [find_name(tags) for tags in found["tags"]],
-            "opening_hours": [tags.get("opening_hours") for tags in found["tags"]],
-            "level": [find_level(tags) for tags in found["tags"]],
+            "name": map_tags(found, find_name),
+            "opening_hours": map_tags(found, lambda tags: tags.get("opening_hours")),
+            "level": map_tags(found, find_level),
             "source": "osm",
             "area_m2": np.where(ground, np.round(shapely.area(shapes), 1), np.nan),
             "inside": inside,
@@ -59,13 +63,3 @@ def find_facilities(features: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
     ).sort_values(["facility_id", "kind"], ignore_index=True)
     made: gpd.GeoDataFrame = tables.make("facilities", table, crs=features.crs)
     return made
-
-
-def _choose(
-    features: gpd.GeoDataFrame,
-    kind: str,
-    tags: Mapping[str, list[str]],
-    barred: Mapping[str, list[str]],
-) -> gpd.GeoDataFrame:
-    mine = [match_any(own, tags) and not match_any(own, barred) for own in features["tags"]]
-    return features[np.array(mine, dtype=bool)].assign(kind=kind)

@@ -13,6 +13,7 @@ from survey import tables
 from survey.frame.network import Network, Sources, cut_streets
 from survey.frame.quality import SUPPLY
 from survey.frame.streets import Ints, Streets, to_mm
+from survey.frame.summary import summarise_frame
 from survey.sources.area import Area
 
 
@@ -56,12 +57,13 @@ class Frame:
     facilities: gpd.GeoDataFrame = None  # an empty table below
 
     def __post_init__(self) -> None:
-        """Check every table."""
+        """Check every table but those of `streets`, which checks its own."""
         if self.facilities is None:
             empty = tables.empty("facilities", crs=self.area.crs)
             object.__setattr__(self, "facilities", empty)
         for name, table in self.tables.items():
-            tables.check(name, table)
+            if name not in {"nodes", "edges"}:
+                tables.check(name, table)
 
     @property
     def name(self) -> str:
@@ -103,8 +105,4 @@ class Frame:
         return supply.sort_values("toilet_id").reset_index(drop=True)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{len(table):,}</td></tr>"
-            for name, table in self.tables.items()
-        )
-        return f"<table>{rows}</table>"
+        return summarise_frame(self)

@@ -2,12 +2,41 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from survey import tables
-from survey.frame.tags import match_any, read_tags
+from survey.frame.tags import find_tagged, match_any, read_tags
 
+_TEXTS = ("name", "name:zh", "name:en")
 _NAMES = ("name", "name:zh", "official_name", "short_name", "alt_name")
+
+
+def merge_rules(several: Iterable[Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """Make one rule that matches what any of several rules matches."""
+    merged: dict[str, list[str]] = {}
+    for rules in several:
+        for key, values in rules.items():
+            merged[key] = merged.get(key, []) + values
+    return merged
+
+
+def may_be_points(features: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Tell quickly which features `find_kind` need be asked about: it finds no kind for others."""
+    rules = read_tags()["kinds"]
+    community, fallback = rules["community"], rules["community"]["fallback"]
+    plain = [rules[kind]["tags"] for kind in tables.KINDS if kind != "community"]
+    sure = find_tagged(
+        features, merge_rules([*plain, rules["school"]["kindergarten_tags"], fallback])
+    )
+    # A committee office is known by its name: millions of buildings have none.
+    named = find_tagged(features, {key: ["*", "no"] for key in _TEXTS})
+    offices = merge_rules([community["tags"], community["office_tags"]])
+    sure[named] |= find_tagged(features[named], offices)
+    return sure
 
 
 def find_kind(tags: Mapping[str, str]) -> tuple[str | None, str | None]:

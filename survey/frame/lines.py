@@ -10,6 +10,7 @@ import shapely
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Shapes = npt.NDArray[Any]
 
 
 def count_up(counts: Ints) -> tuple[Ints, Ints]:
@@ -17,6 +18,11 @@ def count_up(counts: Ints) -> tuple[Ints, Ints]:
     group = np.repeat(np.arange(len(counts)), counts)
     start = np.cumsum(counts) - counts
     return group, np.arange(len(group)) - start[group]
+
+
+def as_text(values: Any) -> npt.NDArray[np.str_]:
+    """Copy texts, none of which is missing, to an array that numpy can sort."""
+    return np.asarray(np.asarray(values, dtype=object), dtype=np.str_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +58,7 @@ def read_vertices(lines: npt.NDArray[Any]) -> Vertices:
     return Vertices(places, first, count, along)
 
 
-def cut_lines(lines: npt.NDArray[Any], start: Floats, end: Floats) -> npt.NDArray[Any]:
+def cut_lines(lines: Shapes, start: npt.ArrayLike, end: npt.ArrayLike) -> Shapes:
     """Cut one stretch out of each line.
 
     Parameters
@@ -65,22 +71,31 @@ def cut_lines(lines: npt.NDArray[Any], start: Floats, end: Floats) -> npt.NDArra
     Returns
     -------
     numpy.ndarray
-        One LineString per line, with at least two vertices.
+        One LineString per line, with at least two vertices; a line of which all is asked for
+        stays as it is.
     """
+    found = np.array(lines, dtype=object)
+    start, end = np.asarray(start), np.asarray(end)
+    part = (start > 0) | (end < 1)
+    found[part] = _cut_out(found[part], start[part], end[part])
+    return found
+
+
+def _cut_out(lines: Shapes, start: Floats, end: Floats) -> Shapes:
     vertices = read_vertices(lines)
-    last = vertices.first + vertices.count - 1
-    length = vertices.along[last]
+    length = vertices.along[vertices.first + vertices.count - 1]
     begin, stop = start * length, end * length
-    line, step = count_up(vertices.count)
+    line, _ = count_up(vertices.count)
     inner = (vertices.along > begin[line]) & (vertices.along < stop[line])
-    ends = [
-        shapely.get_coordinates(shapely.line_interpolate_point(lines, at)) for at in (begin, stop)
-    ]
-    owner = np.r_[np.arange(len(lines)), line[inner], np.arange(len(lines))]
-    order = np.r_[np.full(len(lines), -1), step[inner], vertices.count]
-    places = np.concatenate([ends[0], vertices.places[inner], ends[1]])
-    by = np.lexsort((order, owner))
-    return np.asarray(shapely.linestrings(places[by], indices=owner[by]))
+    count = np.bincount(line[inner], minlength=len(lines)) + 2
+    last = np.cumsum(count) - 1
+    places = np.empty((count.sum(), 2))
+    middle = np.ones(len(places), dtype=bool)
+    for vertex, at in ((last - count + 1, begin), (last, stop)):
+        middle[vertex] = False
+        places[vertex] = shapely.get_coordinates(shapely.line_interpolate_point(lines, at))
+    places[middle] = vertices.places[inner]
+    return np.asarray(shapely.linestrings(places, indices=count_up(count)[0]))
 
 
 def as_multi(shapes: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -51,7 +51,9 @@ def group_places(objects: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, pd.DataFr
     group, reasons = _join(rows)
     host = _find_hosts(rows, group, reasons)
     order = _rank_objects(rows)
-    members = {label: order[group[order] == label] for label in np.unique(group)}
+    order = order[np.argsort(group[order], kind="stable")]
+    labels, start = np.unique(group[order], return_index=True)
+    members = dict(zip(labels.tolist(), np.split(order, start[1:]), strict=False))
     kept = [label for label in members if label not in host]
     records = rows.astype(object).where(rows.notna(), None).to_dict("records")
     places = [_describe([records[row] for row in members[label]]) for label in kept]
@@ -184,18 +186,19 @@ def _may_join(first: list[Title], second: list[Title], link: _Link) -> bool:
 
 def _find_links(rows: gpd.GeoDataFrame) -> list[_Link]:
     shapes = rows.geometry.to_numpy()
-    kinds, titles = rows["kind"].tolist(), rows["title"].tolist()
+    kind, kinds = pd.factorize(rows["kind"])
+    titles = rows["title"].tolist()
     contained = set(zip(*(side.tolist() for side in find_contained(shapes)), strict=True))
     first, second = shapely.STRtree(shapes).query(
         shapes, predicate="dwithin", distance=read_tags()["merge"]["within_m"]
     )
+    kept = (first < second) & (kind[first] == kind[second])
+    first, second = first[kept], second[kept]
+    distances = shapely.distance(shapes[first], shapes[second])
     links = []
-    for i, j in zip(first.tolist(), second.tolist(), strict=True):
-        if i >= j or kinds[i] != kinds[j]:
-            continue
-        distance = float(shapely.distance(shapes[i], shapes[j]))
+    for i, j, distance in zip(first.tolist(), second.tolist(), distances.tolist(), strict=True):
         inside = (i, j) in contained or (j, i) in contained
-        found = _relate(titles[i], titles[j], kinds[i], distance, inside=inside)
+        found = _relate(titles[i], titles[j], kinds[kind[i]], distance, inside=inside)
         if found:
             links.append(_Link(found[0], distance, i, j, found[1]))
     return links
@@ -226,18 +229,18 @@ def _find_hosts(rows: gpd.GeoDataFrame, group: Ints, reasons: list[str]) -> dict
     named = np.array([bool(title.main) for title in rows["title"]], dtype=bool)
     named = np.isin(group, group[named])
     shapes = rows.geometry.to_numpy()
-    hosts = {}
+    hosts: dict[int, int] = {}
     for kind, within_m in read_tags()["merge"]["unnamed_m"].items():
         targets = np.flatnonzero(named & (kinds == kind))
-        for label in np.unique(group[~named & (kinds == kind)]):
-            lost = np.flatnonzero(group == label)
-            distances = shapely.distance(shapes[lost][:, None], shapes[targets]).min(
-                axis=0, initial=np.inf
-            )
-            if len(targets) and distances.min() <= within_m:
-                hosts[int(label)] = int(group[targets[distances.argmin()]])
-                for row in lost:
-                    reasons[row] = f"unnamed, within {within_m} m of it"
+        lost = np.flatnonzero(~named & np.isin(group, group[~named & (kinds == kind)]))
+        (row, near), distance = shapely.STRtree(shapes[targets]).query_nearest(
+            shapes[lost], max_distance=within_m, return_distance=True, all_matches=True
+        )
+        by = np.lexsort((near, distance, group[lost[row]]))
+        label, best = np.unique(group[lost[row[by]]], return_index=True)
+        hosts.update(zip(label.tolist(), group[targets[near[by[best]]]].tolist(), strict=True))
+        for one in lost[np.isin(group[lost], label)]:
+            reasons[one] = f"unnamed, within {within_m} m of it"
     return hosts
 
 

@@ -6,6 +6,7 @@ on the order of rows, and a distance re-derived elsewhere is the same number.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -17,10 +18,13 @@ import shapely
 from scipy.sparse.csgraph import dijkstra
 from shapely.geometry.base import BaseGeometry
 
-from survey.frame.lines import Floats, Ints, cut_lines
+from survey.frame.grid import Grid
+from survey.frame.lines import Floats, Ints, count_up, cut_lines
 from survey.frame.streets import Streets
 
-_CELLS_AT_ONCE = 20_000_000
+_CELLS_AT_ONCE = 4_000_000
+_TILES_PER_REACH = 2  # small tiles search less around them, large ones share more of it
+_NODE_CELL_M = 250
 _SLACK_MM = 5_000  # lengths are rounded edge by edge, so the crow may be longer by a few mm each
 
 
@@ -63,11 +67,16 @@ class Network:
         """Length of each piece."""
         return self.to_mm - self.from_mm
 
-    @property
+    @cached_property
     def arcs(self) -> Any:
         """The pieces as a symmetric sparse matrix; of parallel pieces the shortest."""
         tail, head = np.r_[self.u, self.v], np.r_[self.v, self.u]
         return _shortest(tail, head, np.r_[self.length_mm, self.length_mm], (self.size, self.size))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The nodes by place."""
+        return Grid.of(self.places, _NODE_CELL_M)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +116,11 @@ def cut_streets(streets: Streets, edge: Ints, offset_mm: Ints) -> Network:
     length = streets.length_mm
     walkable = np.flatnonzero(streets.edges["walkable"].to_numpy())
     inner = (offset_mm > 0) & (offset_mm < length[edge])
-    new = np.unique(np.c_[edge[inner], offset_mm[inner]], axis=0).reshape(-1, 2)
+    wide = int(length.max(initial=0)) + 1
+    # As one whole number each, positions are sorted and looked up fast.
+    position = edge[inner] * wide + offset_mm[inner]
+    cut = np.unique(position)
+    new = np.stack([cut // wide, cut % wide], axis=1)
     size = len(streets.nodes)
     u, v = streets.ends
 
@@ -121,10 +134,7 @@ def cut_streets(streets: Streets, edge: Ints, offset_mm: Ints) -> Network:
     piece = np.flatnonzero(owner[:-1] == owner[1:])
 
     position_node = np.where(offset_mm <= 0, u[edge], v[edge])
-    found = pd.MultiIndex.from_arrays(new.T).get_indexer(
-        pd.MultiIndex.from_arrays([edge[inner], offset_mm[inner]])
-    )
-    position_node[inner] = size + found
+    position_node[inner] = size + np.searchsorted(cut, position)
     lines = streets.edges.geometry.array[new[:, 0]]
     cuts = shapely.line_interpolate_point(lines, new[:, 1] / length[new[:, 0]], normalized=True)
     return Network(
@@ -183,31 +193,51 @@ def search_within(
     distance_mm
         The way, infinite beyond the limit, shape (s, n).
     """
-    if not len(sources.node):
-        return
-    arcs = network.arcs
     reach = (limit_mm + _SLACK_MM) / 1000
-    tile = np.floor(network.places[sources.node] / max(reach, 1)).astype(np.int64)
-    home = pd.DataFrame({"x": tile[:, 0], "y": tile[:, 1]}).groupby(sources.number).first()
-    for numbers in home.groupby(["x", "y"]).groups.values():
-        part = np.sort(np.asarray(numbers, dtype=np.int64))
-        mine = np.isin(sources.number, part)
-        low = network.places[sources.node[mine]].min(axis=0) - reach
-        high = network.places[sources.node[mine]].max(axis=0) + reach
-        near = np.all((network.places >= low) & (network.places <= high), axis=1)
-        node = np.flatnonzero(near)
-        local = np.cumsum(near) - 1
-        for some in np.array_split(part, max(1, len(part) * len(node) // _CELLS_AT_ONCE)):
-            chosen = np.isin(sources.number, some)
+    by = np.argsort(sources.number, kind="stable")
+    own = Sources(sources.count, sources.number[by], sources.node[by], sources.start_mm[by])
+    number, first, count = np.unique(own.number, return_index=True, return_counts=True)
+    home = np.floor(network.places[own.node[first]] * _TILES_PER_REACH / max(reach, 1))
+    local = np.full(network.size, -1)
+    for part in _group_rows(home.astype(np.int64)):
+        group, step = count_up(count[part])
+        mine = first[part][group] + step
+        places = network.places[own.node[mine]]
+        node = network.grid.find_box(places.min(axis=0) - reach, places.max(axis=0) + reach)
+        local[node] = np.arange(len(node))
+        arcs = _cut_out(network.arcs, node, local)
+        place_node, start_mm = local[own.node[mine]], own.start_mm[mine]
+        local[node] = -1
+        parts = len(part) * len(node) // _CELLS_AT_ONCE
+        for some in np.array_split(np.arange(len(part)), np.clip(parts, 1, len(part))):
+            chosen = (group >= some[0]) & (group <= some[-1])
             subset = Sources(
-                len(some),
-                np.searchsorted(some, sources.number[chosen]),
-                local[sources.node[chosen]],
-                sources.start_mm[chosen],
+                len(some), group[chosen] - some[0], place_node[chosen], start_mm[chosen]
             )
-            graph, starts = _with_sources(arcs[node][:, node], subset)
+            graph, starts = _with_sources(arcs, subset)
             distance = dijkstra(graph, directed=True, indices=starts, limit=limit_mm)
-            yield some, node, distance[:, : len(node)]
+            yield number[part[some]], node, distance[:, : len(node)]
+
+
+def _group_rows(keys: Ints) -> list[Ints]:
+    """Group the rows of an array, shape (n, 2), that are equal; each group in rising order."""
+    if not len(keys):
+        return []
+    by = np.lexsort((keys[:, 1], keys[:, 0]))
+    change = np.any(keys[by][1:] != keys[by][:-1], axis=1)
+    return np.split(by, np.flatnonzero(change) + 1)
+
+
+def _cut_out(arcs: Any, node: Ints, local: Ints) -> Any:
+    """Cut the arcs between some nodes out of all; `local` numbers these nodes, -1 is any other."""
+    begin = arcs.indptr[node]
+    row, step = count_up(arcs.indptr[node + 1] - begin)
+    at = begin[row] + step
+    head = local[arcs.indices[at]]
+    kept = head >= 0
+    stops = np.cumsum(np.bincount(row[kept], minlength=len(node)))
+    cells = (arcs.data[at[kept]], head[kept], np.r_[0, stops])
+    return sp.csr_array(cells, shape=(len(node), len(node)))
 
 
 def find_path(
@@ -273,11 +303,13 @@ def _draw_path(network: Network, steps: list[int]) -> BaseGeometry:
 
 def _shortest(tail: Ints, head: Ints, weight: npt.NDArray[Any], shape: tuple[int, int]) -> Any:
     """Build a sparse matrix that keeps the least of parallel arcs, zeros too."""
-    by = np.lexsort((weight, head, tail))
-    tail, head, weight = tail[by], head[by], weight[by]
-    least = np.r_[True, (tail[1:] != tail[:-1]) | (head[1:] != head[:-1])][: len(tail)]
-    cells = (weight[least].astype(np.float64), (tail[least], head[least]))
-    return sp.csr_array(sp.coo_array(cells, shape=shape))
+    cell = tail.astype(np.int64) * shape[1] + head
+    by = np.argsort(cell, kind="stable")
+    first = np.flatnonzero(np.r_[True, cell[by][1:] != cell[by][:-1]][: len(cell)])
+    least = np.minimum.reduceat(weight[by], first) if len(first) else weight
+    one = by[first]
+    stops = np.cumsum(np.bincount(tail[one], minlength=shape[0]))
+    return sp.csr_array((least.astype(np.float64), head[one], np.r_[0, stops]), shape=shape)
 
 
 def _with_sources(arcs: Any, sources: Sources) -> tuple[Any, Ints]:

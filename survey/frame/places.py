@@ -1,20 +1,20 @@
 """Places out of OpenStreetMap: fixed points, toilets, candidates, subdistricts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from survey import tables
-from survey.frame.kinds import find_kind, find_name, list_names
+from survey.frame.kinds import find_kind, find_name, list_names, may_be_points, merge_rules
 from survey.frame.merging import as_text, find_contained, group_places
 from survey.frame.names import is_same, read_title
 from survey.frame.streets import Streets, find_level
-from survey.frame.tags import match_any, read_tags
+from survey.frame.tags import find_tagged, map_tags, match_any, read_tags
 from survey.sources.area import Area
 from survey.sources.extract import MARGIN_M
 
@@ -52,16 +52,20 @@ def find_points(features: gpd.GeoDataFrame, area: Area) -> tuple[gpd.GeoDataFram
     places = places[_is_inside(places, area)]
     spare = places["kind"] == "neighbourhood"
     if (places["kind"] == "community").any():
-        left_out += [(name, "committee offices are mapped") for name in places["osm_id"][spare]]
+        left_out += [(row, "committee offices are mapped") for row in places["row"][spare]]
         places = places[~spare]
     else:
         places = places.assign(kind=places["kind"].mask(spare, "community"))
     left_out += _find_lookalikes(features, objects)
     merged = merged[merged["into"].isin(places["osm_id"])]
     names = dict(zip(places["osm_id"], places["name"].fillna("no name"), strict=True))
-    doubtful = features[features["osm_id"].isin([name for name, _ in left_out])]
-    here = set(doubtful["osm_id"][_is_inside(doubtful, area)])
-    notes = [(name, "not_a_point", why) for name, why in left_out if name in here]
+    doubtful = features.iloc[[row for row, _ in left_out]]
+    here, ids = _is_inside(doubtful, area), doubtful["osm_id"]
+    notes = [
+        (name, "not_a_point", why)
+        for name, (_, why), inside in zip(ids, left_out, here, strict=True)
+        if inside
+    ]
     for gone, into, why in merged.itertuples(index=False):
         notes.append((gone, "merged_into", f"{into} ({names[into]}): {why}"))
     table = places.rename(columns={"osm_id": "point_id"}).assign(source="osm")
@@ -93,8 +97,8 @@ def find_toilets(features: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
     rules = read_tags()["toilets"]
     objects = _choose(features, {"own": rules["tags"] | rules["former"], "opened": rules["opened"]})
     shapes = objects.geometry.to_numpy()
-    levels = [find_level(tags) for tags in objects["tags"]]
-    tags = [dict(one) for one in objects["tags"]]
+    levels = map_tags(objects, find_level)
+    tags = objects["tags"].tolist()
     own = (objects["kind"] == "own").to_numpy(dtype=bool)
     gone = set()
     for inner, outer in zip(*find_contained(shapes), strict=True):
@@ -135,12 +139,11 @@ def find_candidates(features: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
     rules = read_tags()["candidates"]
     objects = _choose(features, rules["kinds"])
     barred = {**rules["shut"], **read_tags()["toilets"]["opened"]}
-    good = [
-        not match_any(tags, barred) and (kind not in rules["needs"] or rules["needs"][kind] in tags)
-        for kind, tags in zip(objects["kind"], objects["tags"], strict=True)
-    ]
-    objects = objects[np.array(good, dtype=bool)].reset_index(drop=True)
-    titles = [read_title(list_names(tags), "") for tags in objects["tags"]]
+    bad = find_tagged(objects, barred)
+    for kind, key in rules["needs"].items():
+        bad |= (objects["kind"] == kind).to_numpy() & ~_bears(objects, key)
+    objects = objects[~bad].reset_index(drop=True)
+    titles = map_tags(objects, lambda tags: read_title(list_names(tags), ""))
     gone = set()
     for inner, outer in zip(*find_contained(objects.geometry.to_numpy()), strict=True):
         one, other = titles[inner], titles[outer]
@@ -148,9 +151,9 @@ def find_candidates(features: gpd.GeoDataFrame, area: Area) -> gpd.GeoDataFrame:
         if same and objects["kind"][inner] == objects["kind"][outer] and inner not in gone:
             gone.add(int(inner) if int(outer) not in gone else int(outer))
     table = objects.rename(columns={"osm_id": "candidate_id"}).assign(
-        name=[find_name(tags) for tags in objects["tags"]],
+        name=map_tags(objects, find_name),
         source="osm",
-        level=[find_level(tags) for tags in objects["tags"]],
+        level=map_tags(objects, find_level),
         geometry=shapely.point_on_surface(objects.geometry.array),
     )
     near = shapely.dwithin(area.shape, table.geometry.array, MARGIN_M)
@@ -179,31 +182,25 @@ def find_subdistricts(features: gpd.GeoDataFrame, streets: Streets) -> gpd.GeoDa
         without rows where no level will do.
     """
     rules = read_tags()["subdistricts"]
-    is_area = shapely.get_dimensions(features.geometry.array) == 2
-    levels = [
-        int(tags["admin_level"])
-        if tags.get("boundary") == "administrative" and tags.get("admin_level", "").isdigit()
-        else -1
-        for tags in features["tags"]
-    ]
-    edges = streets.edges[streets.edges["inside"]]
-    middles = shapely.line_interpolate_point(edges.geometry.array, 0.5, normalized=True)
-    length = edges["length_m"].to_numpy()
+    admin = features[find_tagged(features, {"boundary": ["administrative"]})]
+    admin = admin[shapely.get_dimensions(admin.geometry.array) == 2]
+    level_of = map_tags(admin, _read_admin_level)
+    edges = streets.edges.geometry.array[streets.edges["inside"].to_numpy()]
+    middles = shapely.STRtree(shapely.line_interpolate_point(edges, 0.5, normalized=True))
+    length = streets.length_mm[streets.edges["inside"].to_numpy()]
     covers, touched = {}, {}
-    for level in sorted({level for level in levels if level >= 0}):
-        rows = np.flatnonzero(is_area & (np.array(levels) == level))
-        area, street = shapely.STRtree(middles).query(
-            features.geometry.array[rows], predicate="intersects"
-        )
+    for level in np.unique(level_of[level_of >= 0]):
+        rows = np.flatnonzero(level_of == level)
+        area, street = middles.query(admin.geometry.array[rows], predicate="intersects")
         covers[level] = length[np.unique(street)].sum() / max(length.sum(), 1)
         touched[level] = rows[np.unique(area)]
     for share in (rules["most"], rules["some"]):
         good = [level for level, cover in covers.items() if cover > share]
         if good:
-            chosen = features.iloc[touched[max(good)]]
+            chosen = admin.iloc[touched[max(good)]]
             break
     else:
-        chosen = features.iloc[:0]
+        chosen = admin.iloc[:0]
     table = chosen.rename(columns={"osm_id": "subdistrict_id"}).assign(
         name=[find_name(tags) for tags in chosen["tags"]],
         name_en=[tags.get("name:en") for tags in chosen["tags"]],
@@ -228,69 +225,87 @@ def join_subdistrict(table: gpd.GeoDataFrame, subdistricts: gpd.GeoDataFrame) ->
         ``subdistrict_id`` on the index of `table`, missing where there is none; the lowest id
         where several areas hold the position.
     """
-    shapes = table.geometry.array
+    shapes = np.asarray(table.geometry.array, dtype=object)
     is_line = shapely.get_dimensions(shapes) == 1
-    places = shapely.point_on_surface(shapes)
+    places = np.empty_like(shapes)
+    places[~is_line] = shapely.point_on_surface(shapes[~is_line])
     places[is_line] = shapely.line_interpolate_point(shapes[is_line], 0.5, normalized=True)
-    row, area = shapely.STRtree(subdistricts.geometry.array).query(places, predicate="intersects")
-    found = pd.Series(subdistricts["subdistrict_id"].to_numpy()[area], dtype="str")
-    lowest = found.groupby(row).min().reindex(np.arange(len(table)))
-    return pd.Series(lowest.to_numpy(), index=table.index, name="subdistrict_id", dtype="str")
+    order = subdistricts["subdistrict_id"].argsort().to_numpy()
+    areas = subdistricts.geometry.array[order]
+    # An area is prepared once for all places in it, a place would be for every area around it.
+    rank, row = shapely.STRtree(places).query(areas, predicate="intersects")
+    lowest = np.full(len(table), len(order))
+    np.minimum.at(lowest, row, rank)
+    ids = np.array([*subdistricts["subdistrict_id"].iloc[order], None], dtype=object)
+    return pd.Series(ids[lowest], index=table.index, name="subdistrict_id", dtype="str")
+
+
+def _read_admin_level(tags: Mapping[str, str]) -> int:
+    level = tags.get("admin_level", "")
+    return int(level) if level.isdecimal() else -1
+
+
+def _bears(objects: gpd.GeoDataFrame, key: str) -> npt.NDArray[np.bool_]:
+    return map_tags(objects, lambda tags: key in tags).astype(np.bool_)
 
 
 def _read_objects(
     features: gpd.GeoDataFrame,
-) -> tuple[gpd.GeoDataFrame, list[tuple[str, str]]]:
-    """Read what is tagged as a point: the objects to group, and what is left out and why."""
-    rows, left_out = [], []
-    shapes = features.geometry.array
-    for row, (osm_id, tags) in enumerate(zip(features["osm_id"], features["tags"], strict=True)):
-        kind, fault = find_kind(tags)
-        if kind is not None and fault is not None:
-            left_out.append((osm_id, fault))
-        elif kind is not None:
-            names = list_names(tags)
-            stage = read_tags()["merge"]["schools"]["stage_of_amenity"].get(tags.get("amenity"), "")
-            rows.append(
-                {
-                    "osm_id": osm_id,
-                    "kind": kind,
-                    "title": read_title(names, _TITLES.get(kind, kind), stage=stage),
-                    "name": find_name(tags),
-                    "name_en": tags.get("name:en"),
-                    "names": ";".join(names),
-                    "level": find_level(tags),
-                    "geometry": _as_place(shapes[row]),
-                }
-            )
-    columns = ["osm_id", "kind", "title", "name", "name_en", "names", "level", "geometry"]
-    objects = gpd.GeoDataFrame(
-        pd.DataFrame(rows, columns=columns), geometry="geometry", crs=features.crs
-    )
-    return objects, left_out
+) -> tuple[gpd.GeoDataFrame, list[tuple[int, str]]]:
+    """Read what is tagged as a point: the objects to group, and what is left out and why.
+
+    Both say which row of `features` they come from.
+    """
+    rows = np.flatnonzero(may_be_points(features))
+    hopeful = features.iloc[rows].assign(row=rows)
+    found = map_tags(hopeful, find_kind)
+    left_out = [
+        (int(row), fault)
+        for row, (kind, fault) in zip(rows, found, strict=True)
+        if kind is not None and fault is not None
+    ]
+    good = [kind is not None and fault is None for kind, fault in found]
+    objects = hopeful[np.array(good, dtype=bool)]
+    facts = map_tags(objects, _read_point)
+    columns = ["kind", "title", "name", "name_en", "names", "level"]
+    texts = pd.DataFrame(list(facts), columns=columns, index=objects.index)
+    shapes = np.array(objects.geometry.array, dtype=object)
+    is_line = shapely.get_dimensions(shapes) == 1
+    shapes[is_line] = shapely.point_on_surface(shapes[is_line])
+    table = texts.assign(osm_id=objects["osm_id"], row=objects["row"])
+    table = gpd.GeoDataFrame(table, geometry=shapes, crs=features.crs)
+    return table.reset_index(drop=True), left_out
+
+
+def _read_point(tags: Mapping[str, str]) -> tuple[Any, ...]:
+    """Read the kind, title, names and level of what is tagged as a point."""
+    kind, _ = find_kind(tags)
+    names = list_names(tags)
+    stage = read_tags()["merge"]["schools"]["stage_of_amenity"].get(tags.get("amenity"), "")
+    title = read_title(names, _TITLES.get(str(kind), str(kind)), stage=stage)
+    english = tags.get("name:en")
+    return kind, title, find_name(tags), english, ";".join(names), find_level(tags)
 
 
 def _find_lookalikes(
     features: gpd.GeoDataFrame, objects: gpd.GeoDataFrame
-) -> list[tuple[str, str]]:
-    """Find named buildings of a kind that are no part of any point of it."""
+) -> list[tuple[int, str]]:
+    """Find named buildings of a kind that are no part of any point of it: rows, and why."""
     rules = read_tags()
     found = []
     for kind, buildings in rules["looks_like"].items():
         known = objects.geometry.array[objects["kind"] == kind]
-        rows = [
-            row
-            for row, tags in enumerate(features["tags"])
-            if tags.get("building") in buildings and find_name(tags) and find_kind(tags)[0] is None
-        ]
-        shapes = features.geometry.array[rows]
+        rows = np.flatnonzero(find_tagged(features, {"building": buildings}))
+        own = features.iloc[rows]
+        plain = map_tags(own, lambda tags: bool(find_name(tags)) and find_kind(tags)[0] is None)
+        rows, own = rows[plain.astype(bool)], own[plain.astype(bool)]
         near = shapely.STRtree(known).query(
-            shapes, predicate="dwithin", distance=rules["merge"]["part_m"]
+            own.geometry.array, predicate="dwithin", distance=rules["merge"]["part_m"]
         )[0]
-        for place in sorted(set(range(len(rows))) - set(near.tolist())):
-            tags = features["tags"].iloc[rows[place]]
+        for place in np.setdiff1d(np.arange(len(rows)), near):
+            tags = own["tags"].iloc[place]
             why = f"{find_name(tags)}: building={tags['building']} and no tag of a {kind}"
-            found.append((features["osm_id"].iloc[rows[place]], why))
+            found.append((int(rows[place]), why))
     return found
 
 
@@ -298,12 +313,12 @@ def _choose(
     features: gpd.GeoDataFrame, kinds: Mapping[str, Mapping[str, list[str]]]
 ) -> gpd.GeoDataFrame:
     """Choose the features of some kinds, the first of them that claims each."""
-    kind = [
-        next((name for name, rules in kinds.items() if match_any(tags, rules)), None)
-        for tags in features["tags"]
-    ]
-    chosen = features.assign(kind=pd.Series(kind, index=features.index, dtype="str"))
-    return chosen[chosen["kind"].notna()].reset_index(drop=True)
+    chosen = features[find_tagged(features, merge_rules(kinds.values()))].reset_index(drop=True)
+    kind = map_tags(
+        chosen,
+        lambda tags: next(name for name, rules in kinds.items() if match_any(tags, rules)),
+    )
+    return chosen.assign(kind=pd.Series(kind, dtype="str"))
 
 
 def _read_toilet(tags: Mapping[str, str], *, own: bool) -> dict[str, str | None]:
@@ -321,10 +336,6 @@ def _read_toilet(tags: Mapping[str, str], *, own: bool) -> dict[str, str | None]
         plain = tags.get(fact) if own or fact == "opening_hours" else None
         facts[fact] = tags.get(f"toilets:{fact}") or plain
     return facts
-
-
-def _as_place(shape: BaseGeometry) -> BaseGeometry:
-    return shapely.point_on_surface(shape) if shapely.get_dimensions(shape) == 1 else shape
 
 
 def _is_inside(table: gpd.GeoDataFrame, area: Area) -> npt.NDArray[np.bool_]:

@@ -56,14 +56,24 @@ def measure_quality(
         _row(row.osm_id, "cut_open", verdict="look", note=f"{row.name} {row.problem}".strip())
         for row in problems
     ]
-    for (scope, measure), group in notes.groupby(["scope", "measure"], sort=True):
-        text = "; ".join(dict.fromkeys(group["note"].dropna().astype(str)))
-        value = group["value"].sum(min_count=1) if "value" in group else np.nan
-        rows.append(_row(scope, measure, value=value, note=text))
-    table = pd.DataFrame(rows).drop_duplicates(["scope", "measure"])
+    table = pd.concat([pd.DataFrame(rows), _gather(notes)], ignore_index=True)
+    table = table.drop_duplicates(["scope", "measure"])
     city_first = table["scope"] != "city"
     table = table.assign(later=city_first).sort_values(["later", "scope", "measure"], kind="stable")
     return tables.make("quality", table)
+
+
+def _gather(notes: pd.DataFrame) -> pd.DataFrame:
+    """Make one row of all notes on one thing: the sum of their values, their different texts."""
+    key = ["scope", "measure"]
+    together = notes.reindex(columns=[*key, "value", "note"]).groupby(key, sort=True)
+    values = together["value"].sum(min_count=1)
+    texts = notes[[*key, "note"]].dropna().drop_duplicates()
+    several = texts.duplicated(key, keep=False)
+    joined = texts[several].groupby(key)["note"].agg("; ".join)
+    note = pd.concat([texts[~several].set_index(key)["note"], joined]).reindex(values.index)
+    table = pd.DataFrame({"value": values, "note": note.replace("", None)}).reset_index()
+    return table.assign(unit=None, verdict="info")
 
 
 def _row(

@@ -8,8 +8,9 @@ import geopandas as gpd
 import numpy as np
 
 from survey.errors import InputError
+from survey.frame.blocks import are_polygons
 from survey.frame.streets import Streets
-from survey.frame.tags import match_any, read_tags
+from survey.frame.tags import find_tagged, read_tags
 from survey.sources.area import WGS84, Area
 from survey.sources.datum import Reference, settle_datum
 from survey.sources.extract import hash_file
@@ -75,12 +76,9 @@ def read_registers(
 
 
 def _areas(features: gpd.GeoDataFrame, tags: Mapping[str, list[str]]) -> Any:
-    mine = features["tags"].map(lambda found: match_any(found, tags)).to_numpy(dtype=bool)
-    flat = (features.geom_type == "MultiPolygon").to_numpy()
-    return np.asarray(features.geometry.array[mine & flat])
+    return np.asarray(features.geometry.array[are_polygons(features, tags)])
 
 
 def _alike(features: gpd.GeoDataFrame, layer: str) -> Any:
     rules = read_tags()["datum"].get(layer, {})
-    mine = features["tags"].map(lambda found: match_any(found, rules)).to_numpy(dtype=bool)
-    return np.asarray(features.geometry.array[mine])
+    return np.asarray(features.geometry.array[find_tagged(features, rules)])

@@ -19,8 +19,11 @@ from shapely.geometry.base import BaseGeometry
 
 from survey import tables
 from survey.errors import TableError
+from survey.frame.cutting import cut_ways
+from survey.frame.lines import as_text, count_up
 from survey.frame.tags import match_any, read_tags
 from survey.sources.extract import OsmData
+from survey.summaries import write_summary
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -54,17 +57,33 @@ class Streets:
     def __post_init__(self) -> None:
         """Check both tables."""
         tables.check("nodes", self.nodes)
-        tables.check("edges", self.edges)
-        ends = pd.concat([self.edges["u"], self.edges["v"]])
-        strange = sorted(set(ends[~ends.isin(self.nodes["node_id"])]))
+        tables.check("edges", self.edges, key=False)
+        if not self.rows.is_unique:
+            tables.check("edges", self.edges)
+        known = [end >= 0 for end in self.ends]
+        strange = {*self.edges["u"][~known[0]], *self.edges["v"][~known[1]]}
         if strange:
             raise TableError(
-                f"edges end at {len(strange)} unknown nodes, for example {strange[:3]}"
+                f"edges end at {len(strange)} unknown nodes, for example {sorted(strange)[:3]}"
             )
+
+    def _repr_html_(self) -> str:
+        rows = [("nodes", f"{len(self.nodes):,}", ""), ("edges", f"{len(self.edges):,}", "")]
+        for name in ("walkable", "public", "inside"):
+            length_m = self.length_mm[self.edges[name]].sum() / 1000
+            rows.append((name, f"{self.edges[name].sum():,}", f"{length_m / 1000:,.1f} km"))
+        return write_summary("Streets", rows)
 
     def with_edges(self, **columns: Any) -> "Streets":
         """Copy with some columns of `edges` replaced."""
-        return replace(self, edges=tables.check("edges", self.edges.assign(**columns)))
+        edges = self.edges.assign(**columns)
+        if not columns.keys().isdisjoint(_MEASURED):
+            return replace(self, edges=edges)
+        tables.check("edges", edges, only=columns)
+        made = object.__new__(Streets)
+        kept = {name: value for name, value in vars(self).items() if name in _KEPT}
+        vars(made).update(kept, nodes=self.nodes, edges=edges)
+        return made
 
     @cached_property
     def ends(self) -> tuple[Ints, Ints]:
@@ -100,14 +119,25 @@ class Streets:
         graph = coo_array((np.ones(len(u)), (u, v)), shape=(size, size))
         label = connected_components(graph, directed=False)[1][u]
         lengths = np.bincount(label, weights=self.length_mm[walkable], minlength=1)
+        pieces = np.unique(label)
         # Pieces of equal length are told apart by their first edge id, not by row order.
-        first = pd.Series(self.rows[walkable]).groupby(label).min()
-        order = sorted(first.index, key=lambda number: (-lengths[number], first[number]))
+        equal = pd.Series(lengths[pieces]).duplicated(keep=False).to_numpy()
+        tied = np.isin(label, pieces[equal])
+        by = np.argsort(as_text(self.rows[walkable][tied]))
+        found, place = np.unique(label[tied][by], return_index=True)
+        first = np.zeros(len(lengths), dtype=np.int64)
+        first[found] = place
+        order = pieces[np.lexsort((first[pieces], -lengths[pieces]))]
         rank = np.zeros(len(lengths), dtype=np.int64)
         rank[order] = np.arange(len(order))
         result = np.full(len(self.edges), -1, dtype=np.int64)
         result[walkable] = rank[label]
         return result
+
+
+_KEPT = ("ends", "rows", "length_mm", "piece")
+# What these are computed from, and what is not checked column by column.
+_MEASURED = ("edge_id", "u", "v", "length_m", "walkable", "geometry")
 
 
 def to_mm(metres: "pd.Series[float]") -> Ints:
@@ -131,47 +161,40 @@ def build_streets(osm: OsmData) -> Streets:
         way, nodes are ``node/5``, and ``cut/123:<i>`` where the boundary cuts way 123.
         ``alley_id`` is missing still.
     """
-    ways = osm.streets.sort_values(["way_id", "part"], kind="stable").reset_index(drop=True)
-    way, node, places = _vertices(ways, osm.area.shape)
-    is_end = np.r_[True, way[1:] != way[:-1]] | np.r_[way[1:] != way[:-1], True]
-    codes, names = pd.factorize(node)
-    cut = is_end | (np.bincount(codes) > 1)[codes]
-    # The boundary may also be crossed at a vertex of the way, and touched without crossing.
-    inside = _inside((places[:-1] + places[1:]) / 2, osm.area.shape)
-    cut[1:-1] |= inside[1:] != inside[:-1]
-
-    first = np.flatnonzero(cut[:-1] & (way[1:] == way[:-1]))
-    stops = np.flatnonzero(cut)
-    last = stops[np.searchsorted(stops, first, side="right")]
-    lines = _lines(places, first, last)
-    attributes = pd.DataFrame([describe_way(json.loads(text)) for text in ways["tags"]])
-    edges = attributes.iloc[way[first]].reset_index(drop=True)
-    way_id = ways["way_id"].to_numpy()[way[first]]
-    number = pd.Series(way_id).groupby(way_id).cumcount()
-    used, kept = np.unique(np.r_[codes[first], codes[last]], return_index=True)
-    where = np.r_[first, last][kept]
+    pieces = cut_ways(osm)
+    node_id = pd.array(pieces.node_id, dtype="str")
+    edges = _describe_ways(pieces.ways, pieces.way) | {
+        "u": node_id.take(pieces.u),
+        "v": node_id.take(pieces.v),
+        "length_m": tables.round_mm(shapely.length(pieces.lines)),
+        "inside": pieces.inside,
+    }
+    # These are of the contract's types already, and `Streets` checks them.
+    edges = {name: edges[name] for name in tables.TABLES["edges"].columns}
+    points, crs = shapely.points(pieces.places), osm.area.crs
     return Streets(
-        tables.make(
-            "nodes",
-            {"node_id": names[used], "geometry": shapely.points(places[where])},
-            crs=osm.area.crs,
-        ),
-        tables.make(
-            "edges",
-            {
-                "edge_id": pd.Series(way_id).astype("str") + ":" + number.astype("str"),
-                "u": names[codes[first]],
-                "v": names[codes[last]],
-                "way_id": way_id,
-                "alley_id": np.full(len(first), None),
-                "length_m": tables.round_mm(shapely.length(lines)),
-                "inside": inside[first],
-                "geometry": lines,
-                **{str(name): edges[name] for name in edges},
-            },
-            crs=osm.area.crs,
-        ),
+        gpd.GeoDataFrame({"node_id": node_id}, geometry=points, crs=crs),
+        gpd.GeoDataFrame(edges, geometry=pieces.lines, crs=crs),
     )
+
+
+def _describe_ways(ways: gpd.GeoDataFrame, row: Ints) -> dict[str, Any]:
+    """Columns of the edges that come from their ways: their ids and what the tags say."""
+    way_id = ways["way_id"].to_numpy(dtype=object)
+    # Stretches of one way stand together, and their edges are counted on.
+    other = np.r_[False, way_id[1:] != way_id[:-1]]
+    _, number = count_up(np.bincount(np.cumsum(other)[row]))
+    endings = np.array([f":{k}" for k in range(number.max() + 1)], dtype=object)
+    code, texts = pd.factorize(ways["tags"])
+    facts = pd.DataFrame([describe_way(json.loads(text)) for text in texts])
+    text = {name: facts[name].astype("str").array for name in ("name", "highway", "level")}
+    flag = {name: facts[name].to_numpy(dtype=bool) for name in ("walkable", "public")}
+    return {
+        "edge_id": pd.array(way_id[row] + endings[number], dtype="str"),
+        "way_id": pd.array(way_id[row], dtype="str"),
+        "alley_id": pd.array(np.full(len(row), None), dtype="str"),
+        **{name: values.take(code[row]) for name, values in (text | flag).items()},
+    }
 
 
 def describe_way(tags: Mapping[str, str]) -> dict[str, Any]:
@@ -212,69 +235,6 @@ def find_level(tags: Mapping[str, str]) -> str | None:
     if tags.get("indoor", "no") != "no" and "level" not in tags:
         return "indoor"
     return None
-
-
-def _vertices(ways: gpd.GeoDataFrame, shape: BaseGeometry) -> tuple[Ints, Any, Floats]:
-    """Vertices of all ways, with more where they cross the area's boundary.
-
-    Returns the row of the way, the node id and the place of each vertex.
-    """
-    places, way = shapely.get_coordinates(ways.geometry.array, return_index=True)
-    node = "node/" + pd.Series(" ".join(ways["nodes"]).split(), dtype="str")
-    boundary = shape.boundary
-    shapely.prepare(boundary)
-    crossing = np.flatnonzero(shapely.intersects(boundary, ways.geometry.array))
-    at: list[int] = []
-    ids: list[str] = []
-    cuts: list[Floats] = []
-    for row in crossing:
-        vertices = np.flatnonzero(way == row)
-        name = str(ways["way_id"].iloc[row]).removeprefix("way/")
-        part = ways["part"].iloc[row]
-        label = f"cut/{name}" if part == 0 else f"cut/{name}.{part}"
-        for start in vertices[:-1]:
-            for place in _crossings(places[start], places[start + 1], boundary):
-                at.append(start + 1)
-                ids.append(f"{label}:{len(ids)}")
-                cuts.append(place)
-    if not at:
-        return way.astype(np.int64), node.to_numpy(dtype=object), places
-    where = np.array(at)
-    counts = pd.Series(ids).str.rsplit(":", n=1).str[0]
-    ids = list(counts + ":" + counts.groupby(counts).cumcount().astype("str"))
-    return (
-        np.insert(way, where, way[where]).astype(np.int64),
-        np.insert(node.to_numpy(dtype=object), where, ids),
-        np.insert(places, where, cuts, axis=0),
-    )
-
-
-def _crossings(start: Floats, end: Floats, boundary: BaseGeometry) -> list[Floats]:
-    """Places strictly between two vertices where the boundary crosses, in order."""
-    segment = shapely.LineString([start, end])
-    met = shapely.get_coordinates(shapely.intersection(segment, boundary))
-    along = np.hypot(*(met - start).T) if len(met) else np.empty(0)
-    order = np.argsort(along, kind="stable")
-    met, along = met[order], along[order]
-    # What is met twice, at a corner of a boundary that runs along, is one place.
-    inner = (np.diff(along, prepend=0) > 0.001) & (along < segment.length - 0.001)
-    return list(met[inner])
-
-
-def _lines(places: Floats, first: Ints, last: Ints) -> npt.NDArray[Any]:
-    counts = last - first + 1
-    starts = np.cumsum(counts) - counts
-    vertex = np.arange(counts.sum()) + np.repeat(first - starts, counts)
-    return np.asarray(
-        shapely.linestrings(places[vertex], indices=np.repeat(np.arange(len(first)), counts))
-    )
-
-
-def _inside(places: Floats, shape: BaseGeometry) -> npt.NDArray[np.bool_]:
-    # A street that runs along the boundary is inside as a whole, whatever the last digits say.
-    shape = shape.buffer(0.001)
-    shapely.prepare(shape)
-    return np.asarray(shapely.intersects_xy(shape, places))
 
 
 def to_networkx(streets: Streets) -> "nx.MultiDiGraph[Any]":

@@ -25,7 +25,9 @@ def plain_name(name: str) -> str:
 
 def plain_names(names: "pd.Series[str]") -> "pd.Series[str]":
     """Apply `plain_name` to each name; a missing one stays missing."""
-    return names.map(plain_name, na_action="ignore").astype("str")
+    code, kinds = pd.factorize(names)
+    plain = pd.array([*map(plain_name, kinds), None], dtype="str")
+    return pd.Series(plain.take(code), index=names.index)
 
 
 def as_notes(notes: Sequence[tuple[str, str, float, str | None]]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from csv import QUOTE_NONNUMERIC
 from pathlib import Path
-from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -104,7 +103,13 @@ def label_points(shapes: gpd.GeoSeries) -> gpd.GeoSeries:
         Points in the same CRS and on the same index: the point itself, the middle of a line's
         longest piece, or a position inside an area.
     """
-    points = [_label_point(shape) for shape in shapes]
+    whole = np.asarray(shapes.array)
+    points = shapely.point_on_surface(whole)
+    lines = np.flatnonzero(shapely.get_dimensions(whole) == 1)
+    parts, owners = shapely.get_parts(whole[lines], return_index=True)
+    order = np.lexsort((-shapely.length(parts), owners))
+    longest = parts[order[np.searchsorted(owners, np.arange(len(lines)))]]
+    points[lines] = shapely.line_interpolate_point(longest, 0.5, normalized=True)
     return gpd.GeoSeries(points, index=shapes.index, crs=shapes.crs)
 
 
@@ -167,17 +172,14 @@ def _rename_all(temporary: Mapping[Path, Path]) -> None:
                     shutil.copy2(path, backups[path])
                 source.replace(path)
             renamed.append(path)
-    except OutputError:
-        for path in renamed:
+    finally:
+        for path in renamed if len(renamed) < len(temporary) else ():
             if path in backups:
-                backups.pop(path).replace(path)
+                backups[path].replace(path)
             else:
                 path.unlink()
         for backup in backups.values():
             _remove(backup)
-        raise
-    for backup in backups.values():
-        _remove(backup)
 
 
 @contextmanager
@@ -197,13 +199,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:
         return
-
-
-def _label_point(shape: Any) -> Any:
-    if shape.geom_type in {"LineString", "MultiLineString"}:
-        longest = max(shapely.get_parts(shape), key=lambda part: part.length)
-        return longest.interpolate(0.5, normalized=True)
-    return shape.representative_point()
 
 
 def csv_bytes(table: pd.DataFrame) -> bytes:

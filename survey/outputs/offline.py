@@ -13,12 +13,14 @@ from base64 import b64encode
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import folium
 from branca.element import Element, Figure
 
 from survey.errors import OutputError
+from survey.outputs.exports import write_files
 
 LEAFLET_JS = "https://cdn.jsdelivr.net/npm/leaflet@1.9.4/dist/leaflet.js"
 """The address under which a page names the Leaflet script that is written into it."""
@@ -40,6 +42,10 @@ _ADDRESSES = {
 }
 _CSS_REQUEST = re.compile(r"""@import|url\((?!\s*["']?(?:data:|#))[^)]*""", re.IGNORECASE)
 _SCRIPT_REQUEST = re.compile(r"""(?:https?|wss?)://[^\s"'`]*|["'`]//[^\s"'`]+""", re.IGNORECASE)
+# Links, and the names of XML's vocabularies, which look like addresses.
+_NO_REQUEST = re.compile(
+    r"(?:<|\\u003c)a\s[^<>]*?(?:>|\\u003e)|http://www\.w3\.org/[\w./]*", re.IGNORECASE
+)
 _UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]|(?<=/)/")
 
 
@@ -60,14 +66,49 @@ class Raw(Element):
         return self.text
 
 
+def save_offline(page: folium.Map, path: str | Path, *, replace: bool = False) -> Path:
+    """Write any folium map as one HTML file that needs no internet.
+
+    Parameters
+    ----------
+    page
+        The map, made with ``tiles=None``; it is left as it is.
+    path
+        The file; missing parent folders are made.
+    replace
+        Overwrite a file that exists.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        If the page would still ask for an outside address, such as tiles or a plugin of folium
+        that the package does not carry (all are listed); or if the file exists and `replace` is
+        false, or cannot be written.
+
+    Examples
+    --------
+    >>> import folium
+    >>> save_offline(folium.Map(), "map.html")
+    Traceback (most recent call last):
+    survey.errors.OutputError: the page would ask for outside addresses: https://tile.open...
+    """
+    return write_files({Path(path): render_offline(page).encode()}, replace=replace)[0]
+
+
 def render_offline(page: folium.Map) -> str:
-    """Render a folium map as one HTML text that asks for nothing outside itself.
+    """Render a folium map as one HTML text that asks for nothing outside itself when opened.
 
     Parameters
     ----------
     page
         The map; it is left as it is. Links to files of the manifest of assets are replaced by
-        their contents.
+        their contents, or left out where the page does without. An element with a list
+        `image_hosts`, such as online tiles, may ask these hosts for images when it is switched on.
 
     Returns
     -------
@@ -81,18 +122,16 @@ def render_offline(page: folium.Map) -> str:
         missing or is not the one whose checksum is locked.
     """
     root = copy.deepcopy(page.get_root())
+    hosts: set[str] = set()
     for number, element in enumerate(_walk(root)):
         element._id = str(number)  # noqa: SLF001 branca has no other way to name an element
-    text: str = root.render()
-    for asset in _manifest():
-        for address in asset["replaces"]:
-            content = _inlined(asset)
-            text = text.replace(f'<script src="{address}"></script>', f"<script>{content}</script>")
-            link = f'<link rel="stylesheet" href="{address}"/>'
-            text = text.replace(link, f"<style>{content}</style>")
+        hosts.update(getattr(element, "image_hosts", ()))
+    text = _inline(root.render())
     # A browser reads every line end as LF before it compares a script with its checksum.
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = text.replace("<head>", f'<head>\n{_policy(text)}\n<meta charset="utf-8">', 1)
+    text = text.replace(
+        "<head>", f'<head>\n{_policy(text, sorted(hosts))}\n<meta charset="utf-8">', 1
+    )
     check_offline(text)
     return text
 
@@ -117,7 +156,7 @@ def check_offline(text: str) -> None:
         found += _CSS_REQUEST.findall(style)
     for script in reader.scripts:
         if script not in known:
-            found += _SCRIPT_REQUEST.findall(script)
+            found += _SCRIPT_REQUEST.findall(_NO_REQUEST.sub("", script))
     if found:
         listed = ", ".join(dict.fromkeys(address[:100] for address in found))
         raise OutputError(
@@ -172,21 +211,59 @@ def read_asset(name: str) -> bytes:
 
 
 def _manifest() -> list[dict[str, Any]]:
-    text = files("survey.outputs").joinpath("assets", "manifest.json").read_text("utf-8")
-    assets: list[dict[str, Any]] = json.loads(text)
+    assets: list[dict[str, Any]] = _read_manifest()["assets"]
     return assets
+
+
+def _read_manifest() -> dict[str, Any]:
+    text = files("survey.outputs").joinpath("assets", "manifest.json").read_text("utf-8")
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest
+
+
+def _inline(text: str) -> str:
+    """Put contents in the place of links; what nothing in the page needs is left out."""
+    contents: dict[str, str] = dict.fromkeys(_read_manifest()["left_out"], "")
+    for asset in _manifest():
+        needed = not asset["needed_by"] or any(word in text for word in asset["needed_by"])
+        for address in asset["replaces"]:
+            content = contents.get(address, "")
+            if needed:
+                tag = "script" if asset["file"].endswith(".js") else "style"
+                content += f"<{tag}>{_inlined(asset)}</{tag}>"
+            contents[address] = content
+    for address, content in contents.items():
+        text = text.replace(f'<script src="{address}"></script>', content)
+        text = text.replace(f'<link rel="stylesheet" href="{address}"/>', content)
+    return text
 
 
 def _inlined(asset: dict[str, Any]) -> str:
     text = read_asset(asset["file"]).decode("utf-8")
     text = re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"url\(images/([\w.-]+)\)", _as_data, text)
+    text = re.sub(r"""url\(["']?(?:\.\./)?\w+/([\w.-]+)["']?\)""", _as_url, text)
+    if asset["file"] == "leaflet.js":
+        text += _name_icons()
     licence = read_asset(f"LICENSE-{asset['package']}.txt").decode("utf-8")
     return f"/*\n{licence}*/\n{text}".replace("\r\n", "\n")
 
 
-def _as_data(found: re.Match[str]) -> str:
-    return f"url(data:image/png;base64,{b64encode(read_asset(found[1])).decode()})"
+def _name_icons() -> str:
+    # Leaflet looks for its icon beside its style sheet, which is no file here.
+    names = {"iconUrl": "marker-icon", "iconRetinaUrl": "marker-icon-2x"}
+    icons = {key: _as_data(f"{name}.png") for key, name in names.items()}
+    icons["shadowUrl"] = _as_data("marker-shadow.png")
+    options = json.dumps(icons)
+    return f'\nL.Icon.Default.imagePath = "";\nL.Icon.Default.mergeOptions({options});\n'
+
+
+def _as_url(found: re.Match[str]) -> str:
+    return f"url({_as_data(found[1])})"
+
+
+def _as_data(name: str) -> str:
+    kind = "font/woff2" if name.endswith(".woff2") else "image/png"
+    return f"data:{kind};base64,{b64encode(read_asset(name)).decode()}"
 
 
 def _walk(element: Element) -> Iterator[Element]:
@@ -198,7 +275,7 @@ def _walk(element: Element) -> Iterator[Element]:
         yield from _walk(child)
 
 
-def _policy(text: str) -> str:
+def _policy(text: str, hosts: list[str]) -> str:
     """Name what the browser may do; old ones, which know no checksums, allow all inline scripts."""
     scripts = " ".join(
         f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
@@ -208,7 +285,8 @@ def _policy(text: str) -> str:
         "default-src 'none'",
         f"script-src 'unsafe-inline' {scripts}",
         "style-src 'unsafe-inline'",
-        "img-src data:",
+        " ".join(["img-src data:", *hosts]),
+        "font-src data:",
         "base-uri 'none'",
         "form-action 'none'",
     )

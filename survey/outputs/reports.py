@@ -107,7 +107,7 @@ def _add_case(
         return
     asked, digits = "", 1
     if min_share is not None:
-        digits = _tell_apart(row["share"], min_share)
+        digits = tell_apart(row["share"], min_share)
         asked = f"; {_percent(min_share, digits)} asked"
     found = f"{_percent(row['share'], digits)} of {_tell_checked(row, rule)}{asked}"
     if min_share is not None and not _is_met(row, min_share):
@@ -213,11 +213,21 @@ def _describe_rule(
     return [f"## {_escape(rule['title'])}", *parts] if parts else []
 
 
-def _list_stretches(
-    gaps: pd.DataFrame, subdistricts: Mapping[str, Any], unknown: str
-) -> tuple[list[list[str]], bool]:
-    """List the longest stretches as cells, and tell whether one is near the edge of the data."""
-    found = gaps.groupby("stretch_id", sort=True).agg(
+def rank_stretches(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Put together the gaps that touch on one street, the longest stretch first.
+
+    Parameters
+    ----------
+    gaps
+        Rows of the table ``gaps``, of one rule.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``name``, ``subdistrict_id``, ``length_m``, ``worst_m``, ``unreached`` (a part of it
+        reaches nothing) and ``near_edge`` (a part of it), on the stretch_id.
+    """
+    found: pd.DataFrame = gaps.groupby("stretch_id", sort=True).agg(
         name=("name", "first"),
         subdistrict_id=("subdistrict_id", "first"),
         length_m=("length_m", "sum"),
@@ -225,7 +235,14 @@ def _list_stretches(
         unreached=("worst_m", lambda worst: bool(worst.isna().any())),
         near_edge=("near_edge", "any"),
     )
-    longest = found.sort_values("length_m", ascending=False, kind="stable").head(WORST)
+    return found.sort_values("length_m", ascending=False, kind="stable")
+
+
+def _list_stretches(
+    gaps: pd.DataFrame, subdistricts: Mapping[str, Any], unknown: str
+) -> tuple[list[list[str]], bool]:
+    """List the longest stretches as cells, and tell whether one is near the edge of the data."""
+    longest = rank_stretches(gaps).head(WORST)
     rows = [
         [
             _escape(_find_name({}, row.name)) + (" \\*" if row.near_edge else ""),
@@ -247,12 +264,12 @@ def _find_name(names: Mapping[str, Any], key: Any) -> str:
 def _tell_share(rule: Mapping[str, Any], min_share: float | None) -> str:
     if pd.isna(rule["share"]):
         return "–"
-    digits = 1 if min_share is None else _tell_apart(rule["share"], min_share)
+    digits = 1 if min_share is None else tell_apart(rule["share"], min_share)
     ends = dict.fromkeys(_percent(rule[end], digits) for end in ("share", "share_high"))
     return " – ".join(ends)
 
 
-def _tell_apart(share: float, asked: float) -> int:
+def tell_apart(share: float, asked: float) -> int:
     """Tell how many decimals a share needs so as not to read as what was asked, or as all."""
     others = [other for other in (asked, 1.0, 0.0) if other != share]
     clashes = (n for n in range(1, 7) if _percent(share, n) not in {_percent(o, n) for o in others})

@@ -15,6 +15,9 @@ class Pair(NamedTuple):
     en: str
 
 
+OFFICE = Pair("街道办", "Subdistrict")
+"""What the subdistrict of a thing is called in its popup: who answers for it."""
+
 Text = Pair | str | None
 """A text for people: the same in both languages if it is plain; None where nothing is to say."""
 
@@ -48,32 +51,41 @@ def write_bands(low: Iterable[float], high: Iterable[float]) -> list[str]:
     return [f"{least} – {most}" for least, most in ends]
 
 
-def write_names(names: Iterable[Any], unnamed: list[str]) -> list[str]:
-    """Write names, or what else to call what has none."""
-    return [name or other for name, other in zip(write_cells(names), unnamed, strict=True)]
+def write_names(
+    names: Iterable[Any], names_en: Iterable[Any], unnamed: Iterable[Pair]
+) -> list[Text]:
+    """Write names in both languages, or what else to call what has none."""
+    both = zip(write_cells(names), write_cells(names_en), unnamed, strict=True)
+    return [Pair(name, english or name) if name else other for name, english, other in both]
 
 
-def write_kinds(points: Any) -> list[str]:
-    """Write the kind of each point in both languages."""
-    return [f"{KIND_ZH[kind]} · {kind}" for kind in points["kind"]]
+def write_kinds(points: Any) -> list[Pair]:
+    """Write the kind of each point."""
+    return [Pair(KIND_ZH[kind], kind.capitalize()) for kind in points["kind"]]
 
 
-def write_origin(table: Any, key: str) -> dict[str, Texts]:
+def write_origin(table: Any, key: str) -> dict[Pair, list[Text]]:
     """Write where each row comes from and its id."""
-    return {"来源 · Source": write_cells(table["source"]), "编号 · ID": write_cells(table[key])}
+    return {
+        Pair("来源", "Source"): [*write_cells(table["source"])],
+        Pair("编号", "ID"): [*write_cells(table[key])],
+    }
 
 
-def name_offices(frame: Any, table: Any) -> Texts:
+def name_offices(frame: Any, table: Any) -> list[Text]:
     """Name the subdistrict of each row, or give its id where it has no name."""
-    offices = frame.subdistricts.set_index("subdistrict_id")["name"]
-    ids = table["subdistrict_id"]
-    return write_cells(ids.map(offices).astype("str").fillna(ids))
+    offices = frame.subdistricts
+    ids = list(offices["subdistrict_id"])
+    unnamed = [Pair(each, each) for each in ids]
+    names = dict(zip(ids, write_names(offices["name"], offices["name_en"], unnamed), strict=True))
+    return [names.get(each, each) for each in write_cells(table["subdistrict_id"])]
 
 
-def name_points(frame: Any) -> dict[str, str]:
+def name_points(frame: Any) -> dict[str, Text]:
     """Name each point by its id, or by its kind where it has no name."""
     table = frame.points
-    return dict(zip(table["point_id"], write_names(table["name"], write_kinds(table)), strict=True))
+    names = write_names(table["name"], table["name_en"], write_kinds(table))
+    return dict(zip(table["point_id"], names, strict=True))
 
 
 def _percent(value: float) -> str:

@@ -7,8 +7,12 @@ import geopandas as gpd
 import pandas as pd
 
 from survey.errors import TableError
-from survey.outputs.page import Facts, PageLayer, facts_layer
+from survey.outputs.forms import read_forms
+from survey.outputs.page_layers import Facts, PageLayer, facts_layer
 from survey.outputs.texts import (
+    OFFICE,
+    Pair,
+    Text,
     Texts,
     name_offices,
     name_points,
@@ -31,15 +35,18 @@ FIRST = 20
 Key = tuple[str, str]
 """Layer and id of a unit."""
 
-_UNNAMED = {"alley": "无名小巷 · Unnamed alley", "compound": "无名小区 · Unnamed compound"}
+_UNNAMED = {
+    "alley": Pair("无名小巷", "Unnamed alley"),
+    "compound": Pair("无名小区", "Unnamed compound"),
+}
 
 
 class Unit(NamedTuple):
     """What the map says of an alley or a compound, for the layers that show it again."""
 
     shape: Any
-    title: str
-    facts: dict[str, str | None]
+    title: Text
+    facts: dict[Pair, Text]
 
 
 def describe_units(
@@ -82,7 +89,7 @@ def list_units(frame: Any, facts: dict[str, Facts]) -> dict[Key, Unit]:
     }
 
 
-def repeat_facts(units: Iterable[Unit]) -> dict[str, Texts]:
+def repeat_facts(units: Iterable[Unit]) -> dict[Pair, list[Text]]:
     """Say of some units once more what is said of them in their own layers."""
     chosen = list(units)
     labels = dict.fromkeys(label for unit in chosen for label in unit.facts)
@@ -127,12 +134,14 @@ def priorities_layer(
             f"the priorities hold {len(strange)} units that the frame does not, e.g. {strange[0]};"
             " rank them again on this frame"
         )
-    values: dict[str, Texts] = {
-        "整治次序 · Rank": write_cells(table["rank"]),
-        "状况 · Condition": write_numbers(table["condition"]),
-        "不合格风险 · Risk": [*write_percents(table["risk"])],
-        "风险范围 · Risk band": [*write_bands(table["risk_low"], table["risk_high"])],
-        "费用 · Cost": [text and text.removesuffix(".00") for text in write_numbers(table["cost"])],
+    values: dict[Pair, list[Text]] = {
+        Pair("整治次序", "Rank"): [*write_cells(table["rank"])],
+        Pair("状况", "Condition"): [*write_numbers(table["condition"])],
+        Pair("不合格风险", "Risk"): [*write_percents(table["risk"])],
+        Pair("风险范围", "Risk band"): [*write_bands(table["risk_low"], table["risk_high"])],
+        Pair("费用", "Cost"): [
+            text and text.removesuffix(".00") for text in write_numbers(table["cost"])
+        ],
     }
     values |= _write_odds(table)
     chosen = [units[key] for key in keys]
@@ -144,35 +153,37 @@ def priorities_layer(
         letters=write_cells(table["rank"]),
     )
     shapes = gpd.GeoSeries([unit.shape for unit in chosen], crs=crs)
-    return facts_layer("先整治 · Mend first", shapes, facts, look="priorities", badges=True)
+    return facts_layer(Pair("先整治", "Mend first"), shapes, facts, look="priorities", badges=True)
 
 
 def _describe_layer(frame: Any, layer: str, odds: Any, reach: Any) -> Facts:
     table = _table(frame, layer)
-    values: dict[str, Texts] = {"英文名 · English": write_cells(table["name_en"])}
+    values: dict[Pair, list[Text]] = {}
     if layer == "alley":
-        values["长度 · Length"] = write_measures(table["length_m"], "m")
-        values["等级 · Class"] = write_cells(table["highway"])
+        values[Pair("长度", "Length")] = [*write_measures(table["length_m"], "m")]
+        values[Pair("等级", "Class")] = [*write_cells(table["highway"])]
     else:
-        values["面积 · Area"] = write_measures(table["area_m2"], "m²")
-    values["街道办 · Subdistrict"] = name_offices(frame, table)
+        values[Pair("面积", "Area")] = [*write_measures(table["area_m2"], "m²")]
+    values[OFFICE] = name_offices(frame, table)
     styles, probs = [layer] * len(table), None
     known = _odds_of(odds, layer, table[f"{layer}_id"])
     if known is not None:
         values |= _write_odds(known)
-        values["期望次数 · Expected visits"] = write_numbers(known["expected_visits"])
-        values["可达点位 · Points that can draw it"] = write_cells(known["points"])
+        values[Pair("期望次数", "Expected visits")] = [*write_numbers(known["expected_visits"])]
+        reaching = Pair("可达点位", "Points that can draw it")
+        values[reaching] = [*write_cells(known["points"])]
         styles = ["edge" if near else layer for near in known["near_edge"]]
         probs = list(known["prob"])
-    values["依据 · Reason"] = write_cells(table["reason"])
+    values[Pair("依据", "Reason")] = [*write_cells(table["reason"])]
     near = _list_nearest(frame, layer, known, reach)
     return Facts(
-        write_names(table["name"], [_UNNAMED[layer]] * len(table)),
+        write_names(table["name"], table["name_en"], [_UNNAMED[layer]] * len(table)),
         styles,
         values | write_origin(table, f"{layer}_id"),
-        heads=("最近点位 · Nearest", "路网 · Walk", "直线 · Crow"),
+        heads=(Pair("最近点位", "Nearest"), Pair("路网", "Walk"), Pair("直线", "Crow")),
         rows=[near.get(unit, []) for unit in table[f"{layer}_id"]],
         probs=probs,
+        forms={layer: read_forms()[layer], "edge": read_forms()[layer]},
     )
 
 
@@ -190,18 +201,18 @@ def _odds_of(odds: Any, layer: str, ids: Any) -> Any:
     return rows.loc[ids]
 
 
-def _write_odds(table: Any) -> dict[str, Texts]:
-    edge = "数据边缘外的单位未知 · units beyond the edge of the data are unknown"
+def _write_odds(table: Any) -> dict[Pair, list[Text]]:
+    edge = Pair("数据边缘外的单位未知", "units beyond the edge of the data are unknown")
     return {
-        "入样概率 · Odds": [*write_percents(table["prob"])],
-        "概率范围 · Band": [*write_bands(table["prob_low"], table["prob_high"])],
-        "数据边缘 · Edge": [edge if near else None for near in table["near_edge"]],
+        Pair("入样概率", "Odds"): [*write_percents(table["prob"])],
+        Pair("概率范围", "Band"): [*write_bands(table["prob_low"], table["prob_high"])],
+        Pair("数据边缘", "Edge"): [edge if near else None for near in table["near_edge"]],
     }
 
 
-def _list_nearest(frame: Any, layer: str, odds: Any, reach: Any) -> dict[str, list[Texts]]:
+def _list_nearest(frame: Any, layer: str, odds: Any, reach: Any) -> dict[str, list[list[Text]]]:
     """List the points nearest to each unit of a layer: name, walking and straight distance."""
-    near: dict[str, list[Texts]] = {}
+    near: dict[str, list[list[Text]]] = {}
     if reach is None:
         return near
     rows = reach[reach["layer"] == layer]
@@ -219,7 +230,7 @@ def _list_nearest(frame: Any, layer: str, odds: Any, reach: Any) -> dict[str, li
     for unit, count in counts.items():
         if count > len(near[unit]):
             more = count - len(near[unit])
-            near[unit].append([f"另有 {more} 个 · {more} more"])
+            near[unit].append([Pair(f"另有 {more} 个", f"{more} more")])
     return near
 
 

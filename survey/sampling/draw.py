@@ -5,19 +5,20 @@ public, so the round can be derived again from its tables, by any program.
 """
 
 import hashlib
-import html
+import heapq
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from survey.errors import DesignError, TableError, WorkspaceError
 from survey.sampling.design import Design
+from survey.sampling.rows import HASHED, list_rows
+from survey.sampling.summary import summarise_draw
 from survey.tables import LAYERS, check, make, round_mm
 
 REPLACEMENTS = 5
@@ -25,12 +26,6 @@ REPLACEMENTS = 5
 
 # Text with one of these could be cut up in two ways, or cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\x00\x1f\r\n\ud800-\udfff]")
-_HASHED = {
-    "points": ("point_id", "kind"),
-    "alleys": ("alley_id",),
-    "compounds": ("compound_id",),
-    "reach": ("point_id", "layer", "unit_id", "euclid_m", "network_m"),
-}
 _DRAWN = ("unit_id", "ticket", "radius_m", "replacement")
 _DRAWS = ["round_id", "point_id", "layer", "slot", *_DRAWN]
 
@@ -105,12 +100,7 @@ class Draw:
         return dict(self.totals)
 
     def _repr_html_(self) -> str:
-        shown = self.rounds.iloc[0].to_dict() | dict(self.totals or {})
-        lines = [*shown.items(), *(("note", note) for note in self.notes)]
-        rows = (
-            f"<tr><th>{name}</th><td>{html.escape(str(text))}</td></tr>" for name, text in lines
-        )
-        return f"<table>{''.join(rows)}</table>"
+        return summarise_draw(self)
 
 
 @dataclass(frozen=True)
@@ -153,24 +143,14 @@ def hash_frame(frame: DrawFrame, reach: pd.DataFrame) -> str:
     DesignError
         If an id holds U+001F or a line break, so that rows could be read in two ways.
     """
-    rows = []
-    for name, columns in _HASHED.items():
-        table = check(name, reach if name == "reach" else getattr(frame, name))
-        cells = [_cell_texts(table[column], name) for column in columns]
-        rows += ["\x1f".join(row) for row in zip([name] * len(table), *cells, strict=True)]
-    # Code points sort as their UTF-8 bytes do, and sorting text is quicker.
-    rows.sort()
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-def _cell_texts(column: pd.Series, table: str) -> list[str]:
-    if str(column.name) in ("euclid_m", "network_m"):
-        metres = map("{:.3f}".format, round_mm(column).tolist())
-        return ["" if text == "nan" else text for text in metres]
-    texts: list[str] = column.astype("str").tolist()
-    for text in set(texts):
-        check_text(text, f"table {table!r}, column {column.name!r}")
-    return texts
+    digest, between = hashlib.sha256(), ""
+    # No name begins another, so that rows sorted by table and then within it are sorted together.
+    for name in HASHED:
+        table = check(name, reach if name == "reach" else getattr(frame, name), key=False)
+        for rows in list_rows(name, table, check_text):
+            digest.update((between + "\n".join(rows)).encode())
+            between = "\n"
+    return digest.hexdigest()
 
 
 def check_text(text: object, where: str) -> None:
@@ -252,16 +232,27 @@ def _derive(
     rows = []
     for (point_id, layer), unit_ids in eligible.items():
         count = design.count_for(layer, _chance(*lead, point_id, layer, "count"))
-        winners = sorted((make_ticket(*lead, point_id, layer, name), name) for name in unit_ids)
+        if not count:
+            continue
+        begun = hashlib.sha256("\x1f".join((*lead, point_id, layer, "")).encode())
+        tickets = ((_end_ticket(begun, name), name) for name in unit_ids)
         rows += [
             (lead[1], point_id, layer, slot, unit_id, ticket, radii[point_id], slot > count)
-            for slot, (ticket, unit_id) in enumerate(winners[: count + REPLACEMENTS], start=1)
-            if count
+            for slot, (ticket, unit_id) in enumerate(
+                heapq.nsmallest(count + REPLACEMENTS, tickets), start=1
+            )
         ]
     rows.sort()
     table = pd.DataFrame(rows, columns=_DRAWS)
     draws = make("draws", {name: table[name] for name in table})
     return draws, notes, _count(frame, visited, eligible, draws)
+
+
+def _end_ticket(begun: Any, last: str) -> str:
+    """Return the ticket whose fields but the last are hashed already."""
+    ticket = begun.copy()
+    ticket.update(last.encode())
+    return str(ticket.hexdigest())
 
 
 def _chance(*fields: str) -> float:
@@ -289,19 +280,18 @@ def _group_eligible(
     frame: DrawFrame, reach: pd.DataFrame, design: Design, radii: dict[str, float]
 ) -> dict[tuple[str, str], list[str]]:
     """Group the eligible units by point and layer."""
-    unit_ids = reach["unit_id"]
-    in_frame = np.where(
-        reach["layer"] == "alley",
-        unit_ids.isin(frame.alleys["alley_id"]),
-        unit_ids.isin(frame.compounds["compound_id"]),
-    )
     radius_m = reach["point_id"].map(radii).to_numpy(dtype=np.float64)  # NaN: not visited
     distance_m = round_mm(reach[f"{design.metric}_m"])
-    fits: npt.NDArray[np.bool_] = in_frame & (distance_m >= design.min_m) & (distance_m <= radius_m)
-    near = reach.loc[fits, ["point_id", "layer", "unit_id"]]
+    fits = np.flatnonzero((distance_m >= design.min_m) & (distance_m <= radius_m))
+    near = reach[["point_id", "layer", "unit_id"]].iloc[fits]
+    units = {
+        "alley": set(frame.alleys["alley_id"]),
+        "compound": set(frame.compounds["compound_id"]),
+    }
     groups: dict[tuple[str, str], list[str]] = {}
-    for point_id, layer, unit_id in near.itertuples(index=False, name=None):
-        groups.setdefault((point_id, layer), []).append(unit_id)
+    for point_id, layer, unit_id in zip(*(near[name].to_numpy() for name in near), strict=True):
+        if unit_id in units[layer]:
+            groups.setdefault((point_id, layer), []).append(unit_id)
     return groups
 
 

@@ -10,8 +10,9 @@ import shapely
 
 from survey import tables
 from survey.frame.frame import Frame
-from survey.frame.lines import Ints, as_multi, cut_lines
+from survey.frame.lines import Floats, Ints, as_multi, count_up, cut_lines
 from survey.frame.network import search_within
+from survey.sampling.walks import reached_stretches
 
 CATCHMENT_RADII_M = (500, 1_000, 2_000)
 """The radii of the table `catchments`."""
@@ -41,126 +42,100 @@ def measure_reach(frame: Frame, *, limit_m: float = 2_000) -> pd.DataFrame:
         that one of both distances brings within the limit; ``network_m`` is missing where it is
         greater or there is no way. Sorted by key.
     """
-    parts = []
-    for layer, units in (("alley", frame.alleys), ("compound", frame.compounds)):
-        near = _pairs_by_crow(frame, units, limit_m)
-        walked = _pairs_by_network(frame, layer, units, round(limit_m * 1000))
-        pairs = near.merge(walked, on=["point", "unit"], how="outer")
-        distant = pairs["euclid_m"].isna().to_numpy()
-        pairs.loc[distant, "euclid_m"] = tables.round_mm(
-            shapely.distance(
-                frame.points.geometry.array[pairs["point"][distant]],
-                units.geometry.array[pairs["unit"][distant]],
-            )
-        )
-        parts.append(
-            pd.DataFrame(
-                {
-                    "point_id": frame.points["point_id"].to_numpy()[pairs["point"]],
-                    "layer": layer,
-                    "unit_id": units[f"{layer}_id"].to_numpy()[pairs["unit"]],
-                    "euclid_m": pairs["euclid_m"],
-                    "network_m": pairs["network_m"],
-                }
-            )
-        )
-    reach = pd.concat(parts).sort_values(["point_id", "layer", "unit_id"], kind="stable")
-    return tables.make("reach", reach.reset_index(drop=True))
+    layers = {"alley": frame.alleys, "compound": frame.compounds}
+    counts = [len(units) for units in layers.values()]
+    shapes = np.concatenate([np.asarray(units.geometry.array) for units in layers.values()])
+    places = np.asarray(frame.points.geometry.array)
+    # As one whole number each, pairs are sorted and matched fast.
+    size = max(1, len(shapes))
+    near, euclid = _pairs_by_crow(places, shapes, limit_m)
+    walked, network = _pairs_by_network(frame, round(limit_m * 1000))
+    pair = np.union1d(near, walked)
+    euclid_m, network_m = np.full(len(pair), np.nan), np.full(len(pair), np.nan)
+    euclid_m[np.searchsorted(pair, near)] = euclid
+    network_m[np.searchsorted(pair, walked)] = network
+    distant = np.flatnonzero(np.isnan(euclid_m))
+    one, other = pair[distant] // size, pair[distant] % size
+    euclid_m[distant] = tables.round_mm(shapely.distance(places[one], shapes[other]))
+    point, unit = pair // size, pair % size
+    layer = np.repeat(np.arange(len(counts)), counts)
+    ids = pd.concat([units[f"{name}_id"] for name, units in layers.items()], ignore_index=True)
+    points = frame.points["point_id"]
+    rank = [np.argsort(np.argsort(texts.to_numpy(), kind="stable")) for texts in (points, ids)]
+    by = np.lexsort((rank[1][unit], layer[unit], rank[0][point]))
+    columns = {
+        "point_id": points.array[point[by]],
+        "layer": pd.Series(tuple(layers), dtype="str").array[layer[unit[by]]],
+        "unit_id": ids.array[unit[by]],
+        "euclid_m": euclid_m[by],
+        "network_m": network_m[by],
+    }
+    return tables.make("reach", columns)
 
 
-def _pairs_by_crow(frame: Frame, units: gpd.GeoDataFrame, limit_m: float) -> pd.DataFrame:
-    points = frame.points.geometry.array
-    shapes = units.geometry.array
+def _pairs_by_crow(
+    places: npt.NDArray[Any], shapes: npt.NDArray[Any], limit_m: float
+) -> tuple[Ints, Floats]:
+    """Pair places and shapes within the limit, as place * shapes + shape, with the metres."""
     # A little more, because what is rounded down to the limit is within it.
-    point, unit = shapely.STRtree(shapes).query(points, predicate="dwithin", distance=limit_m + 1)
-    metres = tables.round_mm(shapely.distance(points[point], shapes[unit]))
-    pairs = pd.DataFrame({"point": point, "unit": unit, "euclid_m": metres})
-    return pairs[metres <= limit_m]
+    west, south, east, north = shapely.bounds(places).reshape(-1, 4).T
+    more = limit_m + 1
+    boxes = shapely.box(west - more, south - more, east + more, north + more)
+    place, shape = shapely.STRtree(shapes).query(boxes)
+    metres = tables.round_mm(shapely.distance(places[place], shapes[shape]))
+    kept = metres <= limit_m
+    return place[kept] * max(1, len(shapes)) + shape[kept], metres[kept]
 
 
-def _pairs_by_network(
-    frame: Frame, layer: str, units: gpd.GeoDataFrame, limit_mm: int
-) -> pd.DataFrame:
-    if layer == "alley":
-        unit, node, access = _alley_nodes(frame, units)
-    else:
-        doors = frame.sources("compound", units["compound_id"])
-        unit, node, access = doors.number, doors.node, doors.start_mm.astype(np.int64)
-    by = np.argsort(unit, kind="stable")
-    unit, node, access = unit[by], node[by], access[by]
-    parts = [pd.DataFrame({"point": [], "unit": [], "network_m": []}, dtype="float64")]
+def _pairs_by_network(frame: Frame, limit_mm: int) -> tuple[Ints, Floats]:
+    """Pair points and units within a walk, as point * units + unit, with the metres.
+
+    Units are numbered alleys first, then compounds.
+    """
+    unit, node, access = _unit_nodes(frame)
+    size = max(1, len(frame.alleys) + len(frame.compounds))
+    by = np.argsort(node, kind="stable")
+    unit, access = unit[by], access[by]
+    count = np.bincount(node, minlength=frame.network.size)
+    first = np.cumsum(count) - count
+    pairs, metres = [np.empty(0, dtype=np.int64)], [np.empty(0)]
     sources = frame.sources("point", frame.points["point_id"])
     for point, here, distance in search_within(frame.network, sources, limit_mm):
-        column = np.searchsorted(here, node)
-        found = (column < len(here)) & (here[np.minimum(column, len(here) - 1)] == node)
-        if not found.any():
+        column, step = count_up(count[here])
+        row = first[here][column] + step
+        by = np.argsort(unit[row], kind="stable")
+        column, row = column[by], row[by]
+        if not len(row):
             continue
-        some = unit[found]
-        first = np.flatnonzero(np.r_[True, some[1:] != some[:-1]])
-        least = np.minimum.reduceat(distance[:, column[found]] + access[found], first, axis=1)
-        row, number = np.nonzero(least <= limit_mm)
-        parts.append(
-            pd.DataFrame(
-                {
-                    "point": point[row],
-                    "unit": some[first][number],
-                    "network_m": least[row, number] / 1000,
-                }
-            )
-        )
-    return pd.concat(parts).astype({"point": "int64", "unit": "int64"})
+        some = unit[row]
+        start = np.flatnonzero(np.r_[True, some[1:] != some[:-1]])
+        least = np.minimum.reduceat(distance[:, column] + access[row], start, axis=1)
+        source, number = np.nonzero(least <= limit_mm)
+        pairs.append(point[source] * size + some[start][number])
+        metres.append(least[source, number] / 1000)
+    pair, found = np.concatenate(pairs), np.concatenate(metres)
+    by = np.argsort(pair)
+    return pair[by], found[by]
 
 
-def _alley_nodes(frame: Frame, units: gpd.GeoDataFrame) -> tuple[Ints, Ints, Ints]:
-    """Nodes of each alley, the doors that were cut into its edges among them."""
-    network = frame.network
-    of_edge = pd.Index(units["alley_id"]).get_indexer(pd.Index(frame.streets.edges["alley_id"]))
-    unit = of_edge[network.edge].astype(np.int64)
-    on = unit >= 0
-    pairs = np.unique(np.c_[np.r_[unit[on], unit[on]], np.r_[network.u[on], network.v[on]]], axis=0)
-    pairs = pairs.reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1], np.zeros(len(pairs), dtype=np.int64)
+def _unit_nodes(frame: Frame) -> tuple[Ints, Ints, Ints]:
+    """List unit, node and access leg of all places where a unit is reached.
 
-
-def reached_stretches(frame: Frame, limit_m: float) -> pd.DataFrame:
-    """Find which stretches of street lie within a walk of each fixed point.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``point`` (row in `frame.points`), ``edge`` (row in the edges), ``from_mm``, ``to_mm``:
-        stretches that do not overlap each other for one point.
+    An alley is reached at all its nodes, the doors that were cut into its edges among them.
     """
-    network = frame.network
-    limit_mm = round(limit_m * 1000)
-    length = network.length_mm
-    parts = [pd.DataFrame({"point": [], "edge": [], "from_mm": [], "to_mm": []}, dtype="int64")]
-    sources = frame.sources("point", frame.points["point_id"])
-    everywhere = np.full(network.size, np.inf)
-    for points, node, distances in search_within(network, sources, limit_mm):
-        for point, distance in zip(points, distances, strict=True):
-            everywhere[node] = distance
-            left = np.clip(limit_mm - everywhere[network.u], 0, length)
-            right = np.clip(limit_mm - everywhere[network.v], 0, length)
-            everywhere[node] = np.inf
-            whole = left + right >= length
-            left = np.where(whole, length, left).astype(np.int64)
-            right = np.where(whole, 0, right).astype(np.int64)
-            for reached, start, end in (
-                (left > 0, network.from_mm, network.from_mm + left),
-                (right > 0, network.to_mm - right, network.to_mm),
-            ):
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "point": point,
-                            "edge": network.edge[reached],
-                            "from_mm": start[reached],
-                            "to_mm": end[reached],
-                        }
-                    )
-                )
-    return pd.concat(parts, ignore_index=True)
+    network, count = frame.network, len(frame.alleys)
+    of_edge = pd.Index(frame.alleys["alley_id"]).get_indexer(
+        pd.Index(frame.streets.edges["alley_id"])
+    )
+    alley = of_edge[network.edge].astype(np.int64)
+    on = np.flatnonzero(alley >= 0)
+    pairs = np.unique(np.r_[network.u[on], network.v[on]] + np.tile(alley[on], 2) * network.size)
+    doors = frame.sources("compound", frame.compounds["compound_id"])
+    return (
+        np.r_[pairs // network.size, count + doors.number],
+        np.r_[pairs % network.size, doors.node],
+        np.r_[np.zeros(len(pairs), dtype=np.int64), doors.start_mm.astype(np.int64)],
+    )
 
 
 def measure_catchments(
@@ -209,25 +184,29 @@ class _Blocks:
         self._length = frame.streets.length_mm
         middle = shapely.line_interpolate_point(self._lines, 0.5, normalized=True)
         tile = np.floor(shapely.get_coordinates(middle) / _BLOCK_M).astype(np.int64)
-        block = np.unique(tile, axis=0, return_inverse=True)[1].ravel()
-        # Islands would keep a block from ever being reached whole.
-        self._block = np.where(frame.streets.piece == 0, block, -1)
+        # Streets that do not hang together would keep a block from ever being reached whole.
+        piece = frame.streets.piece
+        block = np.unique(np.c_[tile, piece], axis=0, return_inverse=True)[1].ravel()
+        self._block = np.where(piece >= 0, block, -1)
+        self._total = np.bincount(self._block + 1, weights=self._length)[1:]
         self._joined: dict[int, Any] = {}
 
     def join(self, reached: pd.DataFrame) -> Any:
         """Join the strips of some stretches of street."""
         edge = reached["edge"].to_numpy()
-        block = self._block[edge]
+        found, block = np.unique(self._block[edge], return_inverse=True)
         length = reached["to_mm"].to_numpy() - reached["from_mm"].to_numpy()
-        total = np.bincount(self._block + 1, weights=self._length)[1:]
-        mine = np.bincount(block + 1, weights=length, minlength=len(total) + 1)[1:]
-        whole = np.flatnonzero((mine > 0) & (mine >= total))
-        for number in map(int, whole):
+        mine = np.bincount(block, weights=length)
+        is_whole = (found >= 0) & (mine > 0) & (mine >= self._total[found])
+        rows = np.flatnonzero(is_whole[block])
+        rows = rows[np.argsort(block[rows], kind="stable")]
+        whole = found[is_whole].tolist()
+        stops = np.flatnonzero(np.diff(block[rows])) + 1
+        for number, own in zip(whole, np.split(rows, stops), strict=False):
             if number not in self._joined:
-                rows = reached[block == number]
-                self._joined[number] = shapely.union_all(self._strips(rows))
-        rest = self._strips(reached[~np.isin(block, whole)])
-        return shapely.union_all([*(self._joined[int(number)] for number in whole), *rest])
+                self._joined[number] = shapely.union_all(self._strips(reached.iloc[own]))
+        rest = self._strips(reached[~is_whole[block]])
+        return shapely.union_all([*(self._joined[number] for number in whole), *rest])
 
     def _strips(self, reached: pd.DataFrame) -> npt.NDArray[Any]:
         edge = reached["edge"].to_numpy()

@@ -237,14 +237,17 @@
   // early enough to paint it anew, so the measure is kept ready.
   function fitSheet(map) {
     const [wide, high] = [746, 575];  // pixels that A4 landscape leaves for the map
+    const box = map.getContainer();
     const keep = () => {
-      const {x, y} = map.getSize();
+      const [x, y] = [box.clientWidth, box.clientHeight];
       const scale = Math.min(wide / x, high / y);
       for (const [name, value] of [["scale", scale], ["width", `${x}px`], ["height", `${y}px`]]) {
         root.style.setProperty(`--sheet-${name}`, value);
       }
+      map.invalidateSize({animate: false});
     };
-    map.on("resize", keep);
+    // The head grows with its words, which no event of the window tells.
+    new ResizeObserver(keep).observe(box);
     keep();
   }
 

@@ -1,0 +1,62 @@
+"""Places in degrees brought into the metres of an area, each once."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyproj
+
+from survey.sources.area import WGS84
+from survey.sources.pbf_blocks import Places
+from survey.sources.varints import Ints
+
+Floats = npt.NDArray[np.float64]
+
+DEGREE = 1e7
+"""Units of `Places` per degree."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Some places in metres.
+
+    Attributes
+    ----------
+    number
+        For each row of a file's places, its row in `metres`.
+    metres
+        East and north of the places that are used, in a projected CRS.
+    """
+
+    number: npt.NDArray[np.int32]
+    metres: Floats
+
+    def place(self, spots: Ints) -> Floats:
+        """Look up places by their rows in the file's places."""
+        return self.metres[self.number[spots]]
+
+
+def make_grid(places: Places, spots: Ints, crs: pyproj.CRS) -> Grid:
+    """Project those of a file's places that `spots` names."""
+    used = np.zeros(len(places.ids), dtype=np.bool_)
+    used[spots] = True
+    number = np.cumsum(used, dtype=np.int32) - 1
+    return Grid(number, project(degrees(places, np.flatnonzero(used)), crs))
+
+
+def degrees(places: Places, spots: Ints) -> Floats:
+    """Longitudes and latitudes of some places, in degrees, shape (n, 2)."""
+    return np.column_stack([places.x[spots], places.y[spots]]) / DEGREE
+
+
+def project(places: Floats, crs: pyproj.CRS) -> Floats:
+    """Project WGS-84 longitudes and latitudes, in two threads."""
+
+    def run(part: Floats) -> Floats:
+        # A transformer must not be shared between threads.
+        transformer = pyproj.Transformer.from_crs(WGS84, crs, always_xy=True)
+        return np.column_stack(transformer.transform(part[:, 0], part[:, 1]))
+
+    with ThreadPoolExecutor(2) as pool:
+        return np.concatenate(list(pool.map(run, np.array_split(places, 2))))

@@ -1,0 +1,138 @@
+"""What libosmium does: it opens, converts and judges files, and puts outlines together."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import osmium
+import shapely
+from osmium.filter import EntityFilter
+
+from survey.errors import InputError
+from survey.sources.varints import Ints
+
+_FAULTS = (RuntimeError, ValueError, osmium.InvalidLocationError)  # what reading raises
+
+
+def check_file(path: str | Path) -> Path:
+    """Check that a file is there.
+
+    Raises
+    ------
+    InputError
+        If it is missing.
+    """
+    try:
+        found = Path(path).is_file()
+    except OSError as fault:  # such as a folder that may not be entered
+        raise InputError(f"{path}: {fault.strerror}; check its name and its folder") from None
+    if not found:
+        raise InputError(f"{path}: no such file; give an .osm, .osm.gz, .osm.bz2 or .osm.pbf")
+    return Path(path)
+
+
+def read_head(path: str | Path) -> tuple[tuple[float, float, float, float] | None, str]:
+    """Read the box (west, south, east, north) and the date in a file's header.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not an OpenStreetMap file.
+    """
+    check_file(path)
+    try:
+        header = osmium.FileProcessor(str(path)).header
+    except _FAULTS as fault:
+        raise refuse_file(path, fault) from None
+    date = str(header.get("osmosis_replication_timestamp", ""))
+    box = header.box()
+    if not box.valid():
+        return None, date
+    low, high = box.bottom_left, box.top_right
+    return (low.lon, low.lat, high.lon, high.lat), date
+
+
+def convert_file(path: Path, folder: Path) -> Path:
+    """Convert a file of any kind into an .osm.pbf in its plainest form, and answer its path.
+
+    Raises
+    ------
+    InputError
+        If it is cut short or is not an OpenStreetMap file.
+    """
+    target = folder / "plain.osh.pbf"  # a history: only there it says which objects are deleted
+    try:
+        with osmium.SimpleWriter(str(target)) as writer:
+            osmium.apply(osmium.io.Reader(str(path)), writer)
+    except _FAULTS as fault:
+        raise refuse_file(path, fault) from None
+    return target
+
+
+def refuse_file(path: str | Path, fault: Exception) -> InputError:
+    """Make the error that says that a file cannot be read."""
+    return InputError(
+        f"{path}: not an OpenStreetMap file, or cut short ({str(fault).rstrip('.')});"
+        " fetch it again, its name should end in .osm, .osm.gz, .osm.bz2 or .osm.pbf"
+    )
+
+
+def assemble_outlines(
+    places: npt.NDArray[np.int32], way_count: Ints, members: Ints, member_count: Ints
+) -> npt.NDArray[np.object_]:
+    """Put the lines of outlines together to polygons with holes.
+
+    Parameters
+    ----------
+    places
+        Longitudes and latitudes of the vertices of all lines, in 1e-7 degrees, shape (n, 2).
+    way_count
+        How many vertices each line has.
+    members, member_count
+        The lines of all outlines, as rows of `way_count`, and how many each outline has.
+
+    Returns
+    -------
+    numpy.ndarray
+        A MultiPolygon in WGS-84 degrees for each outline, `None` for those that are broken.
+    """
+    areas = np.full(len(member_count), None, dtype=object)
+    if not len(areas):
+        return areas
+    text = _write_opl(places, way_count, members, member_count)
+    assembler: Any = osmium.FileProcessor(osmium.io.FileBuffer(text, "opl")).with_areas()
+    ids, shapes, factory = [], [], osmium.geom.WKBFactory()
+    for area in assembler.with_filter(EntityFilter(osmium.osm.AREA)):
+        if area.num_rings()[0]:
+            ids.append(area.orig_id())
+            shapes.append(factory.create_multipolygon(area))
+    areas[np.array(ids, dtype=np.int64) - 1] = shapely.from_wkb(shapes)
+    return areas
+
+
+def _write_opl(
+    places: npt.NDArray[np.int32], way_count: Ints, members: Ints, member_count: Ints
+) -> bytes:
+    """Write nodes, ways and relations as text: see https://osmcode.org/opl-file-format/."""
+    code = places[:, 0].astype(np.int64) * (1 << 32) + places[:, 1]
+    _, first, node = np.unique(code, return_index=True, return_inverse=True)
+    spots = enumerate(places[first].tolist(), start=1)
+    nodes = [f"n{row}" for row in (node + 1).tolist()]
+    ways = [f"w{row}@" for row in (members + 1).tolist()]
+    lines = [
+        *(f"n{row} x{x}e-7 y{y}e-7" for row, (x, y) in spots),
+        *(f"w{row} N{text}" for row, text in enumerate(_join(nodes, way_count), start=1)),
+        *(
+            f"r{row} Ttype=multipolygon M{text}"
+            for row, text in enumerate(_join(ways, member_count), start=1)
+        ),
+    ]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _join(texts: list[str], counts: Ints) -> Iterator[str]:
+    stops = np.cumsum(counts)
+    for start, stop in zip((stops - counts).tolist(), stops.tolist(), strict=True):
+        yield ",".join(texts[start:stop])

@@ -1,0 +1,139 @@
+"""Outlines of areas: closed ways, and relations of several ways."""
+
+from dataclasses import dataclass
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pyproj
+import shapely
+
+from survey.sources.area import WGS84
+from survey.sources.contents import Contents, find_last
+from survey.sources.grid import Grid
+from survey.sources.libosmium import assemble_outlines
+from survey.sources.pbf_blocks import Flags, Objects, Places
+from survey.sources.varints import Ints, count_up
+from survey.sources.ways import Box, Stretches, Ways, touch_box, turn_rings
+
+Shapes = npt.NDArray[np.object_]
+
+_FAR = 1 << 40
+
+
+@dataclass(frozen=True, eq=False)
+class Relations:
+    """Relations that describe areas, and the ways that they consist of.
+
+    Attributes
+    ----------
+    objects
+        The relations.
+    members
+        The rows of their ways in `Ways`, behind each other; -1 for those that the file lacks.
+    """
+
+    objects: Objects
+    members: Ints
+
+    def take(self, rows: Ints) -> "Relations":
+        """Copy some of them, in the order of `rows`."""
+        count = self.objects.ref_count
+        members = self.members[count_up((np.cumsum(count) - count)[rows], count[rows])]
+        return Relations(self.objects.take(rows), members)
+
+    @property
+    def owner(self) -> Ints:
+        """The row of the relation of each member."""
+        return np.repeat(np.arange(len(self.objects.ids)), self.objects.ref_count)
+
+
+def find_relations(contents: Contents) -> Objects:
+    """Find the relations that describe areas."""
+    is_area = contents.find_value(contents.relations, "type", {"multipolygon", "boundary"})
+    return contents.relations.take(np.flatnonzero(is_area))
+
+
+def join_relations(relations: Objects, ways: Ways, box: Box) -> Relations:
+    """Find the ways of relations; keep the relations that reach into `box`, or lie nowhere."""
+    order = np.argsort(ways.objects.ids, kind="stable")
+    row = find_last(ways.objects.ids[order], relations.refs)
+    joined = Relations(relations, np.where(row < 0, -1, order[row]) if len(order) else row)
+    known = joined.members >= 0
+    owner, boxes = joined.owner[known], ways.boxes[joined.members[known]]
+    bound = np.repeat([[_FAR, _FAR, -_FAR, -_FAR]], len(relations.ids), axis=0)
+    np.minimum.at(bound, (owner[:, None], [[0, 1]]), boxes[:, :2])
+    np.maximum.at(bound, (owner[:, None], [[2, 3]]), boxes[:, 2:])
+    nowhere = bound[:, 0] > bound[:, 2]
+    return joined.take(np.flatnonzero(nowhere | touch_box(bound, box)))
+
+
+def find_complete(relations: Relations, ways: Ways) -> Flags:
+    """Tell which relations have all their ways, and these all their nodes."""
+    size = len(ways.objects.ids)
+    owner = np.repeat(np.arange(size), ways.objects.ref_count)
+    cut = np.bincount(owner[ways.spots < 0], minlength=size) > 0
+    lost = np.append(cut, [True])[relations.members]  # -1 is the last
+    count = len(relations.objects.ids)
+    complete: Flags = np.bincount(relations.owner[lost], minlength=count) == 0
+    return complete & (relations.objects.ref_count > 0)
+
+
+def shape_relations(relations: Relations, ways: Ways, places: Places, crs: pyproj.CRS) -> Shapes:
+    """Put complete relations together: MultiPolygons in `crs`, `None` where broken."""
+    return _assemble(ways, relations.members, relations.objects.ref_count, places, crs)
+
+
+def shape_rings(
+    ways: Ways, stretches: Stretches, places: Places, grid: Grid, crs: pyproj.CRS
+) -> Shapes:
+    """Make closed ways to areas: MultiPolygons in `crs`, `None` where broken.
+
+    A ring that neither touches nor crosses itself is its own area; libosmium judges the others.
+
+    Parameters
+    ----------
+    ways
+        Closed ways that have all their nodes.
+    stretches
+        The one stretch of each of them.
+    places, grid
+        The places of their nodes, in degrees and in metres.
+    crs
+        The CRS of `grid`.
+    """
+    x, y = places.x[stretches.spots].astype(np.int64), places.y[stretches.spots].astype(np.int64)
+    ring = np.repeat(np.arange(len(stretches.count)), stretches.count)
+    stays = (x[1:] == x[:-1]) & (y[1:] == y[:-1]) & (ring[1:] == ring[:-1])
+    simple = stretches.count > 3
+    simple[ring[1:][stays]] = False
+    inner = np.flatnonzero(simple[ring])
+    rings = shapely.linearrings(
+        np.column_stack([x[inner], y[inner]]).astype(float),
+        indices=np.cumsum(simple)[ring[inner]] - 1,
+    )
+    simple[simple] = shapely.is_valid(shapely.polygons(rings))
+
+    shapes = np.full(len(simple), None, dtype=object)
+    inner, count = np.flatnonzero(simple[ring]), stretches.count[simple]
+    turned = inner[turn_rings(x[inner], y[inner], count)]
+    parts = np.arange(len(count) + 1)
+    shapes[simple] = shapely.from_ragged_array(
+        shapely.GeometryType.MULTIPOLYGON,
+        grid.place(stretches.spots[turned]),
+        (np.r_[0, np.cumsum(count)], parts, parts),
+    )
+    odd = np.flatnonzero(~simple)
+    shapes[odd] = _assemble(ways, odd, np.ones(len(odd), dtype=np.int64), places, crs)
+    return shapes
+
+
+def _assemble(
+    ways: Ways, members: Ints, member_count: Ints, places: Places, crs: pyproj.CRS
+) -> Shapes:
+    rows, member = np.unique(members, return_inverse=True)
+    lines = ways.take(rows)
+    spots = np.column_stack([places.x[lines.spots], places.y[lines.spots]])
+    shapes = assemble_outlines(spots, lines.objects.ref_count, member, member_count)
+    projected: Shapes = gpd.GeoSeries(shapes, crs=WGS84).to_crs(crs).to_numpy()
+    return projected

@@ -1,0 +1,181 @@
+"""Ways as runs of vertices: where they lie, and the stretches of them that the file holds."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from survey.sources.contents import Contents
+from survey.sources.pbf_blocks import Flags, Objects, Places
+from survey.sources.varints import Ints, count_up
+
+_FAR = 1 << 40  # beyond any place
+
+Box = tuple[float, float, float, float]
+Boxes = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Ways:
+    """Some ways of a file.
+
+    Attributes
+    ----------
+    objects
+        The ways.
+    rank
+        Their places in the order of the file.
+    spots
+        The row in ``Contents.places`` of each of their nodes, -1 where it has no place.
+    boxes
+        West, south, east, north in 1e-7 degrees; turned inside out where no node has a place.
+    """
+
+    objects: Objects
+    rank: Ints
+    spots: Ints
+    boxes: Boxes
+
+    def take(self, rows: Ints) -> "Ways":
+        """Copy some of them, in the order of `rows`."""
+        count = self.objects.ref_count
+        refs = count_up((np.cumsum(count) - count)[rows], count[rows])
+        return Ways(self.objects.take(rows), self.rank[rows], self.spots[refs], self.boxes[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Stretches:
+    """Runs of nodes that have places, of some `Ways`, at least two each.
+
+    Attributes
+    ----------
+    way
+        The row of the way of each.
+    part
+        Which run of its way it is, from 0.
+    count, nodes, spots
+        How many vertices each has; the ids and rows in ``Contents.places`` of all.
+    """
+
+    way: Ints
+    part: Ints
+    count: Ints
+    nodes: Ints
+    spots: Ints
+
+    def take(self, rows: Flags) -> "Stretches":
+        """Copy some of them."""
+        inner = np.repeat(rows, self.count)
+        return Stretches(
+            self.way[rows], self.part[rows], self.count[rows], self.nodes[inner], self.spots[inner]
+        )
+
+
+def find_ways(contents: Contents, members: Ints) -> Ways:
+    """Find the ways that have a key that was asked for or are of `members`, and where they lie."""
+    needed = (contents.ways.tag_count > 0) | np.isin(contents.ways.ids, members)
+    rows = np.flatnonzero(needed)
+    objects = contents.ways.take(rows)
+    turn = None
+    if contents.turns is not None:
+        turn = np.repeat(contents.turns[1][rows], objects.ref_count)
+    spots = contents.locate(objects.refs, turn)
+    spots[objects.refs < 0] = -1  # an editor's drafts, which are not in OpenStreetMap
+    return Ways(objects, rows, spots, _bound(contents, objects, spots))
+
+
+def _bound(contents: Contents, objects: Objects, spots: Ints) -> Boxes:
+    boxes = np.repeat([[_FAR, _FAR, -_FAR, -_FAR]], len(objects.ids), axis=0)
+    known = spots >= 0
+    owner = np.repeat(np.arange(len(objects.ids)), objects.ref_count)[known]
+    counts = np.bincount(owner)
+    way = np.flatnonzero(counts)
+    first = (np.cumsum(counts) - counts)[way]
+    if len(way):
+        for side, places in enumerate((contents.places.x, contents.places.y)):
+            values = places[spots[known]]
+            boxes[way, side] = np.minimum.reduceat(values, first)
+            boxes[way, side + 2] = np.maximum.reduceat(values, first)
+    return boxes
+
+
+def touch_box(boxes: Boxes, box: Box) -> Flags:
+    """Tell which boxes reach into `box` (west, south, east, north)."""
+    west, south, east, north = box
+    touching: Flags = (
+        (boxes[:, 0] <= east)
+        & (boxes[:, 1] <= north)
+        & (boxes[:, 2] >= west)
+        & (boxes[:, 3] >= south)
+    )
+    return touching
+
+
+def find_stretches(ways: Ways) -> Stretches:
+    """Cut ways where nodes have no place; a node that is named twice in a row is one vertex."""
+    refs = ways.objects.refs
+    owner = np.repeat(np.arange(len(ways.objects.ids)), ways.objects.ref_count)
+    known = ways.spots >= 0
+    fresh = np.r_[True, (refs[1:] != refs[:-1]) | (owner[1:] != owner[:-1])][: len(refs)]
+    vertex = np.flatnonzero(known & fresh)
+    way, gap = owner[vertex], np.cumsum(~known)[vertex]
+    new = np.r_[True, (way[1:] != way[:-1]) | (gap[1:] != gap[:-1])][: len(way)]
+    count = np.diff(np.r_[np.flatnonzero(new), len(new)])
+    long = count > 1
+    vertex, way = vertex[np.repeat(long, count)], way[new][long]
+    part = np.arange(len(way)) - np.searchsorted(way, way)
+    return Stretches(way, part, count[long], refs[vertex], ways.spots[vertex])
+
+
+def find_whole(ways: Ways, stretches: Stretches) -> Flags:
+    """Tell which ways have all their nodes, and at least two."""
+    size = len(ways.objects.ids)
+    owner = np.repeat(np.arange(size), ways.objects.ref_count)
+    lost = np.bincount(owner[ways.spots < 0], minlength=size)
+    whole: Flags = (np.bincount(stretches.way, minlength=size) == 1) & (lost == 0)
+    return whole
+
+
+def find_closed(ways: Ways, places: Places) -> Flags:
+    """Tell which ways of at least four nodes end where they begin."""
+    closed = np.zeros(len(ways.objects.ids), dtype=np.bool_)
+    rows = np.flatnonzero(ways.objects.ref_count > 3)
+    last = np.cumsum(ways.objects.ref_count)[rows] - 1
+    first, last = ways.spots[last - ways.objects.ref_count[rows] + 1], ways.spots[last]
+    same = (places.x[first] == places.x[last]) & (places.y[first] == places.y[last])
+    closed[rows] = same & (first >= 0) & (last >= 0)
+    return closed
+
+
+def turn_rings(x: Ints, y: Ints, count: Ints) -> Ints:
+    """Turn closed rings as libosmium does: from the westernmost vertex, against the clock.
+
+    Parameters
+    ----------
+    x, y
+        The vertices of all rings; each ring's last one is its first.
+    count
+        How many vertices each ring has, at least 4.
+
+    Returns
+    -------
+    numpy.ndarray
+        The vertices to take, as rows of `x` and `y`.
+    """
+    first = np.cumsum(count) - count
+    size = count - 1
+    ring = np.repeat(np.arange(len(count)), size)
+    rows = count_up(first, size)
+    code = x[rows] * (1 << 32) + y[rows]
+    inner = np.cumsum(size) - size
+    lowest = np.flatnonzero(code == np.minimum.reduceat(code, inner)[ring])
+    at = np.zeros(len(count), dtype=np.int64)
+    at[ring[lowest][::-1]] = (lowest - inner[ring[lowest]])[::-1]
+    east, north = x[rows] - x[first][ring], y[rows] - y[first][ring]
+    cross = east * (y[rows + 1] - y[first][ring]) - (x[rows + 1] - x[first][ring]) * north
+    clockwise = np.add.reduceat(cross.astype(np.float64), inner) < 0
+    step = np.where(clockwise, -1, 1)
+    within = count_up(np.zeros_like(count), count)
+    turned = np.repeat(at, count) + np.repeat(step, count) * within
+    return np.repeat(first, count) + turned % np.repeat(size, count)
