@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from survey.frame.frame import Frame
     from survey.frame.streets import Streets, build_streets, from_networkx, to_networkx
     from survey.outputs.exports import export_tables
-    from survey.outputs.maps import save_map
+    from survey.outputs.maps import draw_map, save_map, save_maps
     from survey.outputs.offline import save_offline
     from survey.outputs.report import save_report
+    from survey.outputs.tiles import TileSource, add_tiles, choose_tiles
     from survey.sampling.balance import (
         inclusion_probs,
         local_pivotal,
@@ -68,18 +69,22 @@ __all__ = [
     "Spacing",
     "Streets",
     "SurveyError",
+    "TileSource",
     "Verdict",
     "Workspace",
     "add_sites",
+    "add_tiles",
     "as_condition",
     "audit_all",
     "audit_coverage",
     "build_frame",
     "build_streets",
+    "choose_tiles",
     "commit_design",
     "compare_audits",
     "convert_datum",
     "detect_datum",
+    "draw_map",
     "draw_mock",
     "draw_round",
     "estimate_mean",
@@ -114,6 +119,7 @@ __all__ = [
     "run_batch",
     "run_city",
     "save_map",
+    "save_maps",
     "save_offline",
     "save_report",
     "simple_random",
@@ -142,9 +148,10 @@ _HOMES = {
     "survey.frame.frame": ("Frame",),
     "survey.frame.streets": ("Streets", "build_streets", "from_networkx", "to_networkx"),
     "survey.outputs.exports": ("export_tables",),
-    "survey.outputs.maps": ("save_map",),
+    "survey.outputs.maps": ("draw_map", "save_map", "save_maps"),
     "survey.outputs.offline": ("save_offline",),
     "survey.outputs.report": ("save_report",),
+    "survey.outputs.tiles": ("TileSource", "add_tiles", "choose_tiles"),
     "survey.sampling.balance": (
         "inclusion_probs",
         "local_pivotal",

@@ -15,8 +15,9 @@ from survey.fetching import read_source
 from survey.frame.assembly import build_frame
 from survey.frame.frame import Frame
 from survey.outputs.exports import export_tables
-from survey.outputs.maps import save_map
-from survey.records import add_round, find_stale, note_odds
+from survey.outputs.ground import find_ground, find_names
+from survey.outputs.maps import name_maps, save_maps
+from survey.records import add_round, find_stale, list_others, note_odds, show_rounds
 from survey.sampling.draw import Draw, draw_round, hash_frame
 from survey.sampling.odds import visit_odds
 from survey.sampling.reach import measure_catchments, measure_reach
@@ -47,8 +48,13 @@ class CityResult:
     odds: pd.DataFrame | None
     audit: Audit
     workspace: Path
-    map: Path
+    maps: list[Path]
     tables: list[Path]
+
+    @property
+    def map(self) -> Path:
+        """The map of everything; ``index.html``, which leads to all of them, is `maps`' first."""
+        return self.maps[1]
 
 
 def run_city(
@@ -61,8 +67,9 @@ def run_city(
     config
         What `read_config` read.
     folder
-        Where to write ``<stem>.gpkg``, ``<stem>.html`` and a CSV of every table. What an earlier
-        run for the same city left there is replaced, its rounds of other ids kept.
+        Where to write ``<stem>.gpkg``, the maps (``index.html`` leads to them) and a CSV of every
+        table. What an earlier run for the same city left there is replaced, its rounds of other
+        ids kept.
     replace
         Replace files of these names even if they are another city's.
     report
@@ -79,8 +86,8 @@ def run_city(
         harmed then.
     """
     home = Path(folder)
-    workspace, page = f"{config.stem}.gpkg", f"{config.stem}.html"
-    earlier = _find_earlier(home, config, [workspace, page], replace=replace)
+    workspace, pages = f"{config.stem}.gpkg", name_maps(config.stem)
+    earlier = _find_earlier(home, config, [workspace, *pages], replace=replace)
     osm = read_source(config, report, cache=home / f"{config.stem}.answers")
     with stage_files(home) as stage:
         report("building the frame")
@@ -100,17 +107,32 @@ def run_city(
         rounds = add_round(earlier, draw, manifest)
         if odds is not None:
             manifest = note_odds(manifest, config.design)
-        find_stale(rounds["rounds"], draw.rounds["frame_hash"].iloc[0], report)
+        stale = find_stale(rounds["rounds"], draw.rounds["frame_hash"].iloc[0], report)
         report(f"writing {home}")
         made = content | rounds | audit.tables | ({} if odds is None else {"odds": odds})
         made |= _keep_mocks(earlier, report)
-        save_map(stage / page, frame, draw=draw, odds=odds, audit=audit, reach=reach)
-        manifest["files"] = [page, *(path.name for path in export_tables(made, stage))]
+        tables = [path.name for path in export_tables(made, stage)]
+        maps = save_maps(
+            stage,
+            config.stem,
+            frame,
+            others=list_others(home, config.stem, [workspace, *tables]),
+            **show_rounds(rounds["rounds"], rounds["draws"], stale),
+            mocks=made.get("mocks"),
+            odds=odds,
+            audit=audit,
+            reach=reach,
+            catchments=made["catchments"],
+            ground=find_ground(osm.features),
+            names=find_names(osm),
+        )
+        manifest["files"] = [*(path.name for path in maps), *tables]
         save_workspace(stage / workspace, osm_tables(osm) | made, manifest)
         # The workspace goes first: it names the others as files of this run.
         paths = publish_files(stage, home, [workspace, *manifest["files"]])
-        _remove_left(home, earlier, manifest["files"])
-    return CityResult(frame, draw, odds, audit, paths[0], paths[1], paths[2:])
+        _remove_left(home, config.stem, earlier, manifest["files"])
+    end = len(maps) + 1
+    return CityResult(frame, draw, odds, audit, paths[0], paths[1:end], paths[end:])
 
 
 def _keep_mocks(earlier: Workspace | None, report: Report) -> dict[str, pd.DataFrame]:
@@ -121,11 +143,12 @@ def _keep_mocks(earlier: Workspace | None, report: Report) -> dict[str, pd.DataF
     return {name: earlier.read(name) for name in ("mocks",) if earlier and name in names}
 
 
-def _remove_left(home: Path, earlier: Workspace | None, files: list[str]) -> None:
+def _remove_left(home: Path, stem: str, earlier: Workspace | None, files: list[str]) -> None:
     """Remove what an earlier run left and this one does not make, such as a table of odds."""
     made = set() if earlier is None else set(earlier.manifest.get("files", []))
-    tables = {f"{name}.csv" for name in TABLES}  # nothing else, whatever the manifest says
-    for path in (home / name for name in sorted(made & tables - set(files))):
+    # Nothing else, whatever the manifest says.
+    ours = {f"{name}.csv" for name in TABLES} | set(name_maps(stem))
+    for path in (home / name for name in sorted(made & ours - set(files))):
         with guard_writing(path):
             path.unlink(missing_ok=True)
 

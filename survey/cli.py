@@ -6,6 +6,7 @@ import sys
 import traceback
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from survey import (
     cli_print,
     cli_report,
     cli_round,
+    cli_tiles,
 )
 from survey.errors import NetworkError, SurveyError
 
@@ -130,14 +132,14 @@ def run(config: Path, out: Path | None, *, replace: bool, as_json: bool) -> int:
             audit=cli_print.list_rows(audit.summary),
             met=audit.met,
             min_share=city.min_share,
-            files=[str(file) for file in (result.workspace, result.map, *result.tables)],
+            files=[str(file) for file in (result.workspace, *result.maps, *result.tables)],
         )
     else:
         cli_print.put_round(result.draw)
         if result.odds is not None:
             cli_print.put_odds(result.odds)
         cli_print.put_audit(audit.summary)
-        cli_print.put(f"map: {result.map}\nworkspace: {result.workspace}")
+        cli_print.put(f"maps: {result.maps[0]}\nworkspace: {result.workspace}")
         cli_print.put(f"tables: {len(result.tables)} CSV files in {folder}")
     return cli_print.judge_audit(audit, city.min_share)
 
@@ -202,24 +204,53 @@ for verb in (
 @click.option(
     "-o",
     "--output",
-    required=True,
     type=cli_options.PATH,
     metavar="FILE.html",
-    help="The file to write.",
+    help="The file to write: one map.",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["frame", "round", "odds", "toilets", "surroundings"]),
+    help="What this map answers; everything at once if absent.",
+)
+@click.option(
+    "--all",
+    "folder",
+    type=cli_options.PATH,
+    metavar="DIR",
+    help="Instead: the folder for every map that the workspace allows, and an index.html.",
+)
+@cli_tiles.tiles_options
 @cli_options.replace_option
-def draw_map(workspace: Path, output: Path, *, replace: bool) -> None:
-    """Write an HTML map that opens without internet.
+def draw_map(
+    workspace: Path,
+    output: Path | None,
+    kind: str | None,
+    folder: Path | None,
+    *,
+    replace: bool,
+    **tiles: Any,
+) -> None:
+    """Write an HTML map that opens without internet, or all of them.
 
     It shows the frame, and what the workspace holds of rounds, odds, priorities and audit.
     """
+    if (output is None) == (folder is None) or (folder is not None and kind is not None):
+        raise click.UsageError("give --output FILE.html (and perhaps --kind), or --all DIR")
+    shown = cli_tiles.pass_tiles(tiles)
     progress = cli_print.Progress(f"reading {workspace}")
-    from survey.records import save_workspace_map
+    from survey.records import save_workspace_map, save_workspace_maps
     from survey.workspace import open_workspace
 
-    cli_options.refuse_inputs(output, workspace)
     stored = open_workspace(workspace)
-    cli_print.put(save_workspace_map(stored, output, replace=replace, report=progress))
+    if folder is not None:
+        for path in save_workspace_maps(stored, folder, replace=replace, report=progress, **shown):
+            cli_print.put(path)
+    elif output is not None:
+        cli_options.refuse_inputs(output, workspace)
+        cli_print.put(
+            save_workspace_map(stored, output, kind=kind, replace=replace, report=progress, **shown)
+        )
 
 
 cli.add_command(cli_report.report)

@@ -12,6 +12,8 @@ from survey.coverage.audit import Audit, audit_coverage
 from survey.coverage.rules import Rule
 from survey.coverage.siting import add_sites
 from survey.errors import TableError, WorkspaceError
+from survey.frame.frame import Frame
+from survey.outputs.ground import find_ground, find_names
 from survey.sampling.design import Design
 from survey.sampling.draw import Draw, Verdict, hash_frame, load_draw, verify_round
 from survey.sources.extract import hash_file
@@ -157,10 +159,12 @@ def save_workspace_map(
     workspace: Workspace,
     path: str | Path,
     *,
+    kind: str | None = None,
     replace: bool = False,
     report: Report = print,
+    tiles: Any = None,
 ) -> Path:
-    """Write the map of everything that a workspace holds.
+    """Write a map of what a workspace holds; parameters as for `save_map`.
 
     Rounds that were drawn on another frame are left out, and `report` is told; so it is of odds
     and priorities of another design than the last one.
@@ -170,29 +174,75 @@ def save_workspace_map(
     WorkspaceError
         If it holds no frame yet.
     OutputError
-        If the file exists and `replace` is false, or it cannot be written.
+        If the file exists and `replace` is false, or it cannot be written; or the map needs a
+        table that the workspace does not hold.
     """
     from survey.outputs.maps import save_map  # folium takes a second to import
 
     refuse_existing([Path(path)], replace=replace)
+    frame, tables = read_map_tables(workspace, report)
+    report(f"drawing {path}")
+    return save_map(path, frame, kind=kind, replace=replace, tiles=tiles, **tables)
+
+
+def save_workspace_maps(
+    workspace: Workspace,
+    folder: str | Path,
+    *,
+    replace: bool = False,
+    report: Report = print,
+    tiles: Any = None,
+) -> list[Path]:
+    """Write every map that a workspace allows, and an index; as `save_workspace_map` does.
+
+    Returns
+    -------
+    list of Path
+        As from `save_maps`. The index leads to the report and the tables in the folder too.
+    """
+    from survey.outputs.maps import save_maps  # folium takes a second to import
+
+    home, stem = Path(folder), workspace.path.stem
+    refuse_existing([home / "index.html"], replace=replace)
+    frame, map_tables = read_map_tables(workspace, report)
+    names = [f"{stem}.gpkg", *(f"{table}.csv" for table in tables.TABLES)]
+    others = list_others(home, stem, [name for name in names if (home / name).is_file()])
+    report(f"drawing maps into {home}")
+    asked = {"replace": replace, "tiles": tiles}
+    return save_maps(home, stem, frame, others=others, **asked, **map_tables)
+
+
+def list_others(home: Path, stem: str, names: list[str]) -> list[str]:
+    """List what an index of maps leads to beside them: the report if there is one, and files."""
+    report = f"{stem}-report.html"
+    return [*([report] if (home / report).is_file() else []), *names]
+
+
+def read_map_tables(workspace: Workspace, report: Report) -> tuple[Frame, Any]:
+    """Read the frame, and all that maps show; see `save_workspace_map`."""
     frame, reach = workspace.read_frame(), workspace.read("reach")
-    parts: dict[str, Any] = {}
+    osm = workspace.read_osm()
+    shown: dict[str, Any] = {"reach": reach, "catchments": workspace.read("catchments")}
+    shown |= {"ground": find_ground(osm.features), "names": find_names(osm)}
     if "rounds" in workspace.names:
         rounds, draws = workspace.read("rounds"), workspace.read("draws")
-        stale = find_stale(rounds, hash_frame(frame, reach), report)
-        kept = rounds[~rounds["round_id"].isin(stale)]
-        if len(kept):
-            parts["draw"] = Draw(kept, draws[draws["round_id"].isin(kept["round_id"])])
-    held = [name for name in ("odds", "priorities", "sites") if name in workspace.names]
-    parts |= {name: workspace.read(name) for name in held}
+        shown |= show_rounds(rounds, draws, find_stale(rounds, hash_frame(frame, reach), report))
+    held = [name for name in ("odds", "priorities", "sites", "mocks") if name in workspace.names]
+    shown |= {name: workspace.read(name) for name in held}
     for line in find_outdated(workspace.manifest, workspace.manifest["parameters"].get("design")):
         report(line)
     if "audit" in workspace.names:
         names = ("audit", "covered", "gaps", "shares", "checks")
-        parts["audit"] = Audit(*(workspace.read(name) for name in names))
-    if "sites" in parts:
+        shown["audit"] = Audit(*(workspace.read(name) for name in names))
+    if "sites" in shown:
         report("auditing with the sites")
         rule = Rule(**workspace.manifest["parameters"]["sites"]["rule"])
-        parts["after"] = audit_coverage(add_sites(frame, parts["sites"]), rules=[rule])
-    report(f"drawing {path}")
-    return save_map(path, frame, **parts, reach=reach, replace=replace)
+        shown["after"] = audit_coverage(add_sites(frame, shown["sites"]), rules=[rule])
+    return frame, shown
+
+
+def show_rounds(rounds: pd.DataFrame, draws: pd.DataFrame, stale: list[str]) -> dict[str, Any]:
+    """Choose the rounds that a map shows: all but those that were drawn on another frame."""
+    kept = rounds[~rounds["round_id"].isin(stale)]
+    draw = Draw(kept, draws[draws["round_id"].isin(kept["round_id"])]) if len(kept) else None
+    return {"draw": draw, "left_out": stale}

@@ -133,8 +133,18 @@ def make_town(text=str):
         "geometry": [area(0, 0, 555, 1100), area(555, 0, 545, 1100)],
     }
     square = gpd.GeoSeries([area(20, 20, 1060, 1060)], crs=CRS).to_crs(4326).iloc[0]
+    quality = {
+        "scope": ["city", text("node/4"), text("node/4"), text("way/901"), text("relation/77")],
+        "measure": ["area", "few_alleys", "few_compounds", "without_door", "cut_open"],
+        "value": [1.1, 1.0, 0.0, np.nan, np.nan],
+        "unit": ["km2", None, None, None, None],
+        "verdict": ["info", "look", "look", "look", "look"],
+        "note": [None, None, None, "compound", text("玄武区 cut open at the edge")],
+    }
     return SimpleNamespace(
         area=Area(square, text("老城南")),
+        source={"osm": {"path": text("town.osm"), "osm_date": "2026-01-02T03:04:05Z"}},
+        quality=make("quality", quality),
         name="",
         streets=SimpleNamespace(edges=town_streets(text)),
         points=make("points", points, crs=CRS),
@@ -225,9 +235,108 @@ def make_audit(text=str):
             line((800, 1094), (1050, 1091)),
         ],
     }
+    covered = {
+        "rule_id": [text("walk-500"), text("crow-500")],
+        "edge_id": [text("way/100:0")] * 2,
+        "toilet_id": [text("node/50")] * 2,
+        "from_m": [0.0] * 2,
+        "to_m": [550.0, 800.0],
+        "length_m": [550.0, 800.0],
+        "worst_m": [480.0] * 2,
+        "geometry": [line((0, 10), (550, 18)), line((0, 10), (550, 18), (800, 14))],
+    }
     return SimpleNamespace(
-        summary=make("audit", summary), gaps=make("gaps", gaps, crs=CRS), covered=None, shares=None
+        summary=make("audit", summary),
+        gaps=make("gaps", gaps, crs=CRS),
+        covered=make("covered", covered, crs=CRS),
+        shares=None,
     )
+
+
+def make_after(text=str):
+    """Audit walk-500 once more, with the sites: one gap is left."""
+    audit = make_audit(text)
+    mine = audit.summary["rule_id"] == text("walk-500")
+    summary = audit.summary[mine].assign(covered_m=21_000.0, share=0.955, share_high=0.955)
+    gaps = audit.gaps[audit.gaps["gap_id"] == text("walk-500/1")]
+    covered = audit.covered[audit.covered["rule_id"] == text("walk-500")]
+    return SimpleNamespace(summary=summary, gaps=gaps, covered=covered, shares=None)
+
+
+def make_sites(text=str):
+    """Open the candidate and build one more."""
+    sites = {
+        "rule_id": [text("walk-500")] * 2,
+        "rank": [1, 2],
+        "action": ["open", "build"],
+        "candidate_id": [text("way/70"), None],
+        "gain_m": [800.0, 200.0],
+        "total_share": [0.94, 0.955],
+        "cost": [1.0, 10.0],
+        "compounds": [1, 0],
+        "points": [2, 0],
+        "geometry": [at(300, 900), at(900, 900)],
+    }
+    return make("sites", sites, crs=CRS)
+
+
+def make_mocks(text=str):
+    """Make a mock round of a named alley and, in reserve, a compound."""
+    mocks = {
+        "mock_id": [text("2026-M1")] * 2,
+        "layer": ["alley", "compound"],
+        "slot": [1, 2],
+        "unit_id": [text("alley/206"), text("way/900")],
+        "method": ["local_pivotal"] * 2,
+        "seed": [text("模拟种子")] * 2,
+        "prob": [0.4, 0.4],
+        "replacement": [False, True],
+    }
+    return make("mocks", mocks)
+
+
+def make_catchments(text=str):
+    """Make squares for catchments; on foot half as wide as in a straight line."""
+    places = {"node/0": (130, 250), "node/1": (620, 140), "node/2": (455, 685)}
+    rows = [
+        (text(point), metric, radius, area(x - half, y - half, 2 * half, 2 * half))
+        for point, (x, y) in places.items()
+        for radius in (500.0, 1000.0, 2000.0)
+        for metric, half in (("network", radius / 2), ("euclid", radius))
+    ]
+    points, metrics, radii, shapes = zip(*rows, strict=True)
+    columns = {"point_id": points, "metric": metrics, "radius_m": radii, "geometry": shapes}
+    return make("catchments", columns | {"area_m2": [one.area for one in shapes]}, crs=CRS)
+
+
+def make_priorities(text=str, chosen=()):
+    """Rank the three alleys and the named compound; `chosen` holds ranks."""
+    rows = [
+        (1, "alley", "alley/201", 0.25, 0.4321, 0.25, 0.75, 0.3241, 0.1875, 0.5625, 1200.0),
+        (2, "compound", "way/900", 0.4, 0.1, 0.05, 0.2, 0.06, 0.03, 0.12, 12.5),
+        (3, "alley", "alley/206", 0.5, 0.0123, 0.0, 0.0456, 0.0062, 0.0, 0.0228, np.nan),
+        (4, "alley", "alley/104", 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    ]
+    names = "rank layer unit_id condition prob prob_low prob_high risk risk_low risk_high cost"
+    table = pd.DataFrame(rows, columns=names.split())
+    return table.assign(
+        unit_id=table["unit_id"].map(text), near_edge=False, chosen=table["rank"].isin(chosen)
+    )
+
+
+def make_tables(text=str):
+    """Make all that a map can show beside the frame."""
+    return {
+        "draw": make_draw(text),
+        "odds": make_odds(text),
+        "audit": make_audit(text),
+        "reach": make_reach(text),
+        "catchments": make_catchments(text),
+        "priorities": make_priorities(text),
+        "sites": make_sites(text),
+        "after": make_after(text),
+        "mocks": make_mocks(text),
+    }
 
 
 def make_odds(text=str):

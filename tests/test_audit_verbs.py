@@ -149,7 +149,7 @@ def test_sites_are_kept_and_mapped(town, tmp_path):
 
 @pytest.mark.browser
 def test_sites_on_the_map_in_a_browser(tmp_path):
-    """Sites open with what they gain; the gaps before and after can both be switched on."""
+    """Sites stand on the map, and a list switches between the gaps before and after."""
     town = survey.example_town()
     rule = survey.find_rule("walk-500")
     plan = survey.plan_sites(town, rule, add=2)
@@ -161,9 +161,11 @@ def test_sites_on_the_map_in_a_browser(tmp_path):
         tmp_path / "town.html", town, audit=audits[0], sites=plan.sites, after=audits[1]
     )
     with open_page(path) as visit:
-        control = visit.page.locator(".leaflet-control-layers").inner_text()
-    assert "补点 · Sites" in control
-    assert "补点后空白段 · Gaps after" in control
+        legend = visit.page.locator(".survey-legend").text_content()
+        readings = visit.page.locator("select option").all_text_contents()
+    assert "补点：新建（数字为次序）" in legend
+    first = "A public toilet within a 500 m walk along streets"
+    assert readings == [first, f"{first} (with the sites)"]
     assert audits[1].summary["share"][0] == pytest.approx(plan.share_after)
 
 

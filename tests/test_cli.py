@@ -80,12 +80,23 @@ OPTIONS = {
         "--json",
     },
     "schemes": {"--json"},
-    "map": {"-o", "--replace"},
+    "map": {
+        "-o",
+        "--all",
+        "--kind",
+        "--tiles",
+        "--tiles-datum",
+        "--tiles-credit",
+        "--token",
+        "--store-token",
+        "--replace",
+    },
     "report": {"-o", "--lang", "--replace"},
     "export": {"--csv", "--geojson", "--replace"},
     "info": {"--json"},
     "quality": {"--json"},
 }
+MAPS = ("frame", "round", "odds", "toilets", "surroundings")
 SILENT = ("fetch", "map", "report", "export")  # they make files and report nothing
 
 
@@ -199,7 +210,10 @@ def test_ctrl_c_exits_130(town, monkeypatch):
     monkeypatch.setattr(survey.workspace, "_settle", interrupt)
     said = run_survey("draw", town, "--seed", "x")
     assert said.code == 130
-    assert said.err.splitlines()[-1] == "survey: interrupted; nothing on disk is harmed; run the same command again"
+    assert (
+        said.err.splitlines()[-1]
+        == "survey: interrupted; nothing on disk is harmed; run the same command again"
+    )
     assert "Traceback" not in said.err
     assert town.read_bytes() == before
     assert [path.name for path in town.parent.iterdir()] == [town.name]
@@ -326,9 +340,11 @@ def test_run_prints_json(town_run, tmp_path):
     assert (said["schema"], said["name"], said["min_share"]) == (1, "小城 𠮷", None)
     assert said["round"]["round_id"] == "r1"
     assert said["round"]["seed"] == "dice 4 2"
-    assert [Path(file).name for file in said["files"][:3]] == [
+    assert [Path(file).name for file in said["files"][:9]] == [
         "town.gpkg",
+        "index.html",
         "town.html",
+        *(f"town-{kind}.html" for kind in MAPS),
         "nodes.csv",
     ]
     assert all(Path(file).is_file() for file in said["files"])

@@ -11,9 +11,11 @@ import pytest
 import shapely
 
 from survey.errors import DesignError, TableError, WorkspaceError
+from survey.sampling import rows
 from survey.sampling.design import Design
 from survey.sampling.draw import (
     Draw,
+    check_text,
     commit_design,
     draw_round,
     hash_frame,
@@ -269,7 +271,8 @@ def test_notebook_view_is_escaped(town):
     page = draw._repr_html_()
     assert "<img" not in page
     assert "&lt;img" in page
-    assert "<th>alleys</th><td>5</td>" in page
+    drawn = draw.draws.loc[~draw.draws["replacement"] & (draw.draws["layer"] == "alley"), "unit_id"]
+    assert f'alleys drawn</th><td style="text-align:left">{drawn.nunique()} of 5</td>' in page
 
 
 def changed(value):
@@ -394,3 +397,18 @@ def test_script_refuses_changed_rounds(town, tmp_path):
         code, text = run_script(tmp_path, tables)
         assert code == 1, what
         assert text.splitlines()[-1].startswith("refused: "), what
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 100])
+def test_rows_are_sorted_as_bytes(rows_at_once, monkeypatch):
+    """Rows come sorted as their bytes, in parts of any size; one id may begin another."""
+    monkeypatch.setattr(rows, "_ROWS_AT_ONCE", rows_at_once)
+    ids = ["a", "a\x1e", "a\x1eb", "ab", "a b", "é", "\U0001f6bb", "\uffee"]
+    pairs = [(point, "alley", unit, 1.0, np.nan) for point in ids for unit in ids[::-1]]
+    reach = pd.DataFrame(pairs, columns=HASHED["reach"])
+    found = [row.encode() for part in rows.list_rows("reach", reach, check_text) for row in part]
+    assert found == sorted(found)
+    assert found[0] == b"reach\x1fa\x1e\x1falley\x1fa\x1e\x1f1.000\x1f"
+    assert len(set(found)) == len(ids) ** 2
+    with pytest.raises(TableError, match="not unique"):
+        list(rows.list_rows("reach", pd.concat([reach, reach[5:6]]), check_text))

@@ -1,5 +1,7 @@
 import bz2
+import contextlib
 import gzip
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -8,14 +10,25 @@ import geopandas as gpd
 import numpy as np
 import osmium
 import pandas as pd
+import pyproj
 import pytest
 import shapely
 from geopandas.testing import assert_geodataframe_equal
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from osmxml import place, write_osm
+from pbfs import block, dense, field, write_pbf
+from pbfs import way as write_way
 from survey.errors import AreaError, InputError
 from survey.sources.area import Area, find_area
 from survey.sources.extract import read_box, read_extract, suggest_box
+from survey.sources.grid import Grid
+from survey.sources.hull import thin_places
+from survey.sources.libosmium import assemble_outlines
+from survey.sources.outlines import shape_rings
+from survey.sources.pbf_blocks import Objects, Places
+from survey.sources.ways import Ways, find_stretches
 
 MONACO = Path(__file__).parent.parent / "data" / "monaco.osm.pbf"
 STREET = {"highway": "residential"}
@@ -87,7 +100,7 @@ def assert_same(one, other):
     assert one.data_edge.equals_exact(other.data_edge)
 
 
-def write_pbf(source, target):
+def convert(source, target):
     with osmium.SimpleWriter(str(target)) as writer:
         for item in osmium.FileProcessor(str(source)):
             writer.add(item)
@@ -104,7 +117,7 @@ def test_four_formats_hold_the_same(tmp_path, area):
     plain = write_osm(tmp_path / "a.osm", nodes=nodes, ways=ways, relations=relations)
     (tmp_path / "a.osm.gz").write_bytes(gzip.compress(plain.read_bytes()))
     (tmp_path / "a.osm.bz2").write_bytes(bz2.compress(plain.read_bytes()))
-    write_pbf(plain, tmp_path / "a.osm.pbf")
+    convert(plain, tmp_path / "a.osm.pbf")
     expected = read_extract(plain, area)
     assert len(expected.streets) == 1
     assert sorted(expected.features["osm_id"]) == ["node/5", "relation/1", "way/4"]
@@ -136,6 +149,16 @@ def test_real_file_by_numbers():
     assert not osm.streets.duplicated(["way_id", "part"]).any()
     assert (osm.streets.geom_type == "LineString").all()
     assert set(osm.features.geom_type) <= {"Point", "LineString", "MultiPolygon"}
+
+
+def test_street_nodes_are_the_vertices():
+    """Each vertex of a street has the id of the node that stands at its place."""
+    osm = read_extract(MONACO, find_area(extract=MONACO))
+    nodes = osmium.FileProcessor(str(MONACO), osmium.osm.NODE)
+    places = {item.id: (item.lon, item.lat) for item in nodes}
+    grid = pyproj.Transformer.from_crs(4326, osm.area.crs, always_xy=True)
+    expected = grid.transform(*np.array([places[node] for node in osm.street_nodes.tolist()]).T)
+    assert np.array_equal(shapely.get_coordinates(osm.streets.geometry.array).T, expected)
 
 
 def test_way_keeps_its_nodes_names_and_tags(read):
@@ -331,6 +354,37 @@ def test_school_way_with_a_missing_node(read, lost):
     assert problems(osm) == {"way/7": "cut at the edge of the data"}
 
 
+def test_ring_of_two_nodes_at_one_place_is_one_area(read):
+    """A way that ends at another node in the place of its first is an area, and that alone."""
+    osm = read({**square(10, 0, 0), 14: place(0, 0)}, {7: ([10, 11, 12, 13, 14], SCHOOL)})
+    assert feature(osm, "way/7")[1].area == pytest.approx(10_000, rel=1e-3)
+
+
+def test_drafts_of_an_editor_have_no_place_in_ways(read):
+    """Nodes with negative ids, which OpenStreetMap does not hold, are points but no vertices."""
+    nodes = {-3: (*place(0, 0), {"shop": "mall"}), 4: place(100, 0), 5: place(200, 0)}
+    osm = read(nodes, {7: ([-3, 4, 5], STREET), -8: ([4, 5], STREET)})
+    assert nodes_of(osm, "way/7") == [[4, 5]]
+    assert nodes_of(osm, "way/-8") == [[4, 5]]
+    assert feature(osm, "node/-3")[1].geom_type == "Point"
+
+
+def test_what_is_cut_far_away_is_not_spoken_of(read):
+    """Objects that are cut or broken count only if they reach into the margin, or lie nowhere."""
+    members = [("way", 9, "outer"), ("way", 99, "outer")]
+    school = SCHOOL | {"type": "multipolygon"}
+    nodes = square(10, 0, 0) | square(20, 9000, 0)
+    ways = {
+        6: ([10, 11, 88], SCHOOL),
+        7: ([20, 21, 88], SCHOOL),
+        8: ([20, 22, 21, 23, 20], SCHOOL),
+        9: ([20, 21], {}),
+    }
+    osm = read(nodes, ways, {3: (members, school), 4: (members[1:], school)})
+    assert set(problems(osm)) == {"way/6", "relation/4"}
+    assert set(osm.features["osm_id"]) == {"way/6"}
+
+
 def test_features_of_other_keys_are_left_out(read):
     """Objects without a key of interest, and boundaries that are not admin, are not read."""
     nodes = {
@@ -426,6 +480,22 @@ def test_edge_of_a_single_street_has_an_extent(read):
     assert osm.data_edge.area > 0
 
 
+def test_hull_of_many_places_hardly_changes():
+    """Places that are left out of the hull move it by less than a tenth of its limit."""
+    rng = np.random.default_rng(5)
+    towns = [rng.normal(size=(15_000, 2)) * (400, 900) + rng.random(2) * 12_000 for _ in range(5)]
+    roads = np.linspace((0, 0), (15_000, 9_000), 3_000)
+    places = np.round(np.concatenate([*towns, roads]), 3)
+    kept = thin_places(places)
+    assert len(np.unique(kept, axis=0)) < len(places) / 3
+    assert set(map(tuple, kept)) <= set(map(tuple, places))
+    hulls = [shapely.concave_hull(shapely.multipoints(some), ratio=0.1) for some in (places, kept)]
+    corners = shapely.get_coordinates(shapely.convex_hull(hulls[0]))
+    limit = 0.1 * np.hypot(*np.diff(corners, axis=0).T).max()
+    assert shapely.hausdorff_distance(*hulls) < limit / 10
+    assert hulls[0].symmetric_difference(hulls[1]).area < 0.002 * hulls[0].area
+
+
 def test_southern_hemisphere(tmp_path):
     """South of the equator lengths are true and the CRS is a southern zone."""
     origin = (151.2, -33.87)
@@ -480,7 +550,6 @@ def test_ways_before_nodes(tmp_path, area):
             action(path)
 
 
-MONACO_HEAD = 300_000
 BROKEN = {
     "empty.osm": b"",
     "empty.osm.gz": b"",
@@ -547,6 +616,94 @@ def test_impossible_values(tmp_path, area, old, new):
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(InputError, match=r"a\.osm"):
         read_extract(path, area)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damaged_file(tmp_path_factory, changes):
+    """A file with wrong bytes is refused, or holds no street there, or is read."""
+    folder = tmp_path_factory.getbasetemp()
+    path, whole = folder / "damaged.osm.pbf", folder / "whole.osm.pbf"
+    if not whole.exists():
+        nodes, ways = street(square(10, 0, 0))
+        relations = {1: ([("way", 2, "outer")], SCHOOL | {"type": "multipolygon"})}
+        ways |= {2: (ring(10), {})}
+        source = write_osm(folder / "s.osm", nodes=nodes, ways=ways, relations=relations)
+        with osmium.SimpleWriter(
+            osmium.io.File(str(whole), "pbf,pbf_compression=none,pbf_dense_nodes=false")
+        ) as writer:
+            osmium.apply(osmium.io.Reader(str(source)), writer)
+    data = bytearray(whole.read_bytes())
+    for at, byte in changes:
+        data[at % len(data)] = byte
+    path.write_bytes(data)
+    with contextlib.suppress(InputError, AreaError):
+        osm = read_extract(path, Area(shapely.box(*place(-500, -500), *place(1500, 1500)), "town"))
+        assert (
+            len(osm.street_nodes) == shapely.get_num_coordinates(osm.streets.geometry.array).sum()
+        )
+
+
+def test_unusual_but_in_order(tmp_path):
+    """A file that is written in an unusual way, or packed otherwise, is read all the same."""
+    strings = ["highway", "service"]
+    lats, lons = [320_400_000, 320_405_000], [1_187_800_000, 1_187_805_000]
+    usual = block(strings, dense([1, 2], lats, lons), write_way(7, [1, 2], [1], [2]))
+    twice = write_way(7, [1], [1], [2]) + write_way(8, [1, 2], [1], [2])
+    mixed = block(strings, dense([1, 2], lats, lons) + twice, field(3, field(1, 9) * 2))
+    area = find_area(bbox=(118.7, 32, 118.9, 32.1), name="a")
+    found = read_extract(write_pbf(tmp_path / "usual.osm.pbf", usual), area)
+    assert nodes_of(found, "way/7") == [[1, 2]]
+    found = read_extract(write_pbf(tmp_path / "mixed.osm.pbf", mixed), area)
+    assert nodes_of(found, "way/8") == [[1, 2]]
+
+
+def test_box_out_of_a_large_file(tmp_path):
+    """A box out of a file of four towns holds what the whole file holds there."""
+    script = Path(__file__).parent.parent / "benchmarks" / "tile.py"
+    spec = importlib.util.spec_from_file_location("tile", script)
+    tile = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tile)
+    path = tmp_path / "four.osm.pbf"
+    tile.tile_extract(MONACO, 4, path)
+    west, south, east, north = suggest_box(path)
+    corner = (west + (east - west) / 10, south + (north - south) / 10)
+    part = find_area(bbox=(west, south, *corner))
+    whole = Area(shapely.box(west, south, east, north), "", part.data_edge)
+    assert whole.crs == part.crs
+    one, all_ = read_extract(path, part), read_extract(path, whole)
+    shape = part.shape.buffer(2_000, quad_segs=64)
+    for found, expected in ((one.streets, all_.streets), (one.features, all_.features)):
+        there = expected[expected.intersects(shape)].reset_index(drop=True)
+        assert 0 < len(there) < 0.6 * len(expected)
+        assert_geodataframe_equal(found, there)
+    assert set(one.problems["osm_id"]) < set(all_.problems["osm_id"])
+
+
+def as_rings(rings):
+    """Draw closed ways through corners in units of 1e-7 degrees."""
+    corners = np.array([corner for ring in rings for corner in [*ring, ring[0]]], dtype=np.int32)
+    count = np.array([len(ring) + 1 for ring in rings])
+    nothing, spots = np.zeros(len(rings), dtype=np.int64), np.arange(len(corners))
+    objects = Objects(np.arange(len(rings)), nothing, nothing[:0], nothing[:0], count, spots)
+    return Ways(objects, spots[: len(rings)], spots, nothing), corners, count
+
+
+CORNERS = st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=3, max_size=9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(CORNERS, min_size=1, max_size=8))
+def test_rings_are_as_libosmium_puts_them_together(rings):
+    """Rings of any form are the areas that libosmium makes of them, to the first vertex."""
+    ways, corners, count = as_rings(rings)
+    expected = assemble_outlines(corners, count, np.arange(len(rings)), np.ones(len(rings), int))
+    places = Places(np.arange(len(corners)), *corners.T)
+    grid = Grid(np.arange(len(corners), dtype=np.int32), corners / 1e7)
+    found = shape_rings(ways, find_stretches(ways), places, grid, pyproj.CRS.from_epsg(4326))
+    assert [shapely.to_wkt(shape, -1) for shape in found] == [
+        shapely.to_wkt(shape, -1) for shape in expected
+    ]
 
 
 def test_folder_and_missing_file(tmp_path, area):

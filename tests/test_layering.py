@@ -43,6 +43,7 @@ HOMES = {
     "matplotlib": ("outputs/report_figures.py",),
 }
 HEAVY = {"geopandas", "pandas", "scipy", "networkx", "shapely", "osmium", "osmnx", "folium"}
+HEAVY |= {"matplotlib"}
 
 
 def read(path):

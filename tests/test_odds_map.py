@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from shapely.geometry import MultiLineString
 
-from browser import open_page
+from browser import start_browser
+from map_pages import MAP, list_legend, open_popup
 from paper_town import (
     CRS,
     hostile,
@@ -13,6 +14,7 @@ from paper_town import (
     make_audit,
     make_draw,
     make_odds,
+    make_priorities,
     make_reach,
     make_town,
 )
@@ -21,7 +23,6 @@ from survey.outputs.maps import save_map
 from survey.outputs.texts import write_percents
 from survey.tables import make
 
-MAP = "Object.values(window).find((value) => value instanceof L.Map)"
 # Id (the last line of a popup), colour, dashes and fill of everything that is coloured by odds.
 COLOURS = f"""(() => {{
     const found = {{}};
@@ -41,42 +42,14 @@ LETTERS = f"""(() => {{
     }});
     return letters;
 }})()"""
-BACKGROUND = "#f6f5f1"
+BACKGROUND = "#f5f4f0"
 
 
-def open_popup(page, style, word):
-    """Open the popup of the first feature of a style that has a line with this text."""
-    page.evaluate(
-        f"""([style, word]) => {{
-            const found = [];
-            {MAP}.eachLayer((layer) => {{
-                const fact = layer.feature && layer.feature.properties;
-                if (fact && layer.getPopup() && fact.style === style && fact.values.includes(word))
-                    found.push(layer);
-            }});
-            found[0].openPopup();
-        }}""",
-        [style, word],
-    )
-    box = page.locator(".leaflet-popup")
-    terms, texts = box.locator("dt").all_text_contents(), box.locator("dd").all_text_contents()
-    rows = [row.split("\t") for row in box.locator("tr").all_inner_texts()]
-    return dict(zip(terms, texts, strict=True)), rows[1:]
-
-
-def make_priorities(text=str, chosen=()):
-    """Rank the three alleys and the named compound; `chosen` holds ranks."""
-    rows = [
-        (1, "alley", "alley/201", 0.25, 0.4321, 0.25, 0.75, 0.3241, 0.1875, 0.5625, 1200.0),
-        (2, "compound", "way/900", 0.4, 0.1, 0.05, 0.2, 0.06, 0.03, 0.12, 12.5),
-        (3, "alley", "alley/206", 0.5, 0.0123, 0.0, 0.0456, 0.0062, 0.0, 0.0228, np.nan),
-        (4, "alley", "alley/104", 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0),
-    ]
-    names = "rank layer unit_id condition prob prob_low prob_high risk risk_low risk_high cost"
-    table = pd.DataFrame(rows, columns=names.split())
-    return table.assign(
-        unit_id=table["unit_id"].map(text), near_edge=False, chosen=table["rank"].isin(chosen)
-    )
+@pytest.fixture(scope="module")
+def open_file():
+    """Give one browser to all tests of this file."""
+    with start_browser() as opened:
+        yield opened
 
 
 def town_of(probs):
@@ -109,12 +82,12 @@ def contrast(one, other):
 
 
 @pytest.mark.browser
-def test_colours_are_classes_of_probability_that_darken(tmp_path):
+def test_colours_are_classes_of_probability_that_darken(tmp_path, open_file):
     """Each class, its upper bound included, has one colour, the likelier the darker; 0 is grey."""
     probs = [0, 1e-9, 0.02, 0.0201, 0.1, 0.101, 0.25, 0.251, 0.5, 0.501, 0.75, 0.751, 1 + 1e-15]
     frame, odds = town_of(probs)
-    with open_page(save_map(tmp_path / "town.html", frame, odds=odds)) as visit:
-        found = visit.page.evaluate(COLOURS)
+    visit = open_file(save_map(tmp_path / "town.html", frame, odds=odds))
+    found = visit.page.evaluate(COLOURS)
     colours = [found[f"alley/{n}"][0] for n in range(len(probs))]
     classes = [colours[0], *colours[1::2]]
     assert colours[2::2] == classes[1:]
@@ -128,10 +101,10 @@ def test_colours_are_classes_of_probability_that_darken(tmp_path):
 
 
 @pytest.mark.browser
-def test_units_touched_by_the_edge_are_dashed(tmp_path):
+def test_units_touched_by_the_edge_are_dashed(tmp_path, open_file):
     """Near the edge of the data an alley is a dashed line and a compound has a dashed outline."""
-    with open_page(save_map(tmp_path / "town.html", make_town(), odds=make_odds())) as visit:
-        found = visit.page.evaluate(COLOURS)
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), odds=make_odds()))
+    found = visit.page.evaluate(COLOURS)
     assert {unit: dashed for unit, (_, dashed, _) in found.items()} == {
         "alley/104": False,
         "alley/201": True,
@@ -143,44 +116,38 @@ def test_units_touched_by_the_edge_are_dashed(tmp_path):
 
 
 @pytest.mark.browser
-def test_legend_lists_the_classes_once(tmp_path):
+def test_legend_lists_the_classes_once(tmp_path, open_file):
     """The legend names the classes, what the colour stands for, and where the band is."""
     parts = {"draw": make_draw(), "odds": make_odds(), "priorities": make_priorities()}
-    with open_page(save_map(tmp_path / "town.html", make_town(), **parts)) as visit:
-        legend = visit.page.locator(".survey-legend")
-        classes = legend.locator("ol li").all_inner_texts()
-        text = legend.inner_text()
-        inside = legend.evaluate("(box) => box.scrollWidth <= box.clientWidth")
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), **parts))
+    legend = visit.page.locator(".survey-legend")
+    classes = legend.locator("ol li").all_inner_texts()
+    text = legend.inner_text()
+    inside = legend.evaluate("(box) => box.scrollWidth <= box.clientWidth")
     assert classes == ["0", "≤2%", "≤10%", "≤25%", "≤50%", "≤75%", "≤100%"]
-    for part in (
-        "入样概率 · Odds of being drawn",
-        "design's own law",
-        "band over other laws is in the popups",
-        "Near data edge",
-        "Mend first",
-    ):
+    for part in ("颜色：入样概率", "虚线近数据边缘", "先整治（数字为次序）"):
         assert text.count(part) == 1
-    assert "背街小巷 · Alley" not in text
+    assert [line for line in text.splitlines() if "小巷" in line][-1] == "背街小巷"
+    assert legend.locator(".survey-entry", has_text="背街小巷").locator("li").count() == 0
     assert inside
 
 
 @pytest.mark.browser
-def test_without_odds_nothing_speaks_of_them(tmp_path):
+def test_without_odds_nothing_speaks_of_them(tmp_path, open_file):
     """A map without odds has the plain colours of alleys and compounds, in the legend too."""
-    with open_page(save_map(tmp_path / "town.html", make_town(), reach=make_reach())) as visit:
-        assert visit.page.evaluate(COLOURS) == {}
-        legend = visit.page.locator(".survey-legend").inner_text()
-        facts, rows = open_popup(visit.page, "alley", "alley/201")
-    assert "背街小巷 · Alley" in legend
-    assert "小区 · Compound" in legend
-    assert "Odds" not in legend
-    assert not [label for label in facts if "Odds" in label or "Points" in label]
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), reach=make_reach()))
+    assert visit.page.evaluate(COLOURS) == {}
+    legend = visit.page.locator(".survey-legend").inner_text()
+    _, facts, rows = open_popup(visit.page, "alley", "alley/201")
+    assert legend.count("背街小巷") == legend.count("小区") == 2
+    assert "概率" not in legend
+    assert not [label for label in facts if "概率" in label or "点位" in label]
     assert len(rows) == 3
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(("points", "more"), [(2, 3), (20, 8)])
-def test_popup_tells_odds_with_their_band_and_the_nearest_points(tmp_path, points, more):
+def test_popup_tells_odds_with_their_band_and_the_nearest_points(tmp_path, open_file, points, more):
     """A popup has odds, band, visits, points; of 15 points 12, the nearest first, then a count."""
     odds = make_odds()
     odds.loc[odds["unit_id"] == "alley/201", "points"] = points
@@ -192,20 +159,20 @@ def test_popup_tells_odds_with_their_band_and_the_nearest_points(tmp_path, point
         "network_m": [1_500.0 - 100 * n for n in range(15)],
     }
     parts = {"odds": odds, "reach": make("reach", near)}
-    with open_page(save_map(tmp_path / "town.html", make_town(), **parts)) as visit:
-        facts, rows = open_popup(visit.page, "edge", "alley/201")
-    assert facts["入样概率 · Odds"] == "43.2%"
-    assert facts["概率范围 · Band"] == "25.0% – 75.0%"
-    assert facts["期望次数 · Expected visits"] == "0.50"
-    assert facts["可达点位 · Points that can draw it"] == str(points)
-    assert "数据边缘 · Edge" in facts
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), **parts))
+    _, facts, rows = open_popup(visit.page, "edge", "alley/201")
+    assert facts["入样概率"] == "43.2%"
+    assert facts["概率范围"] == "25.0% – 75.0%"
+    assert facts["期望次数"] == "0.50"
+    assert facts["可达点位"] == str(points)
+    assert "数据边缘" in facts
     assert rows[0] == ["node/14", "100 m", "300 m"]
     assert rows[11] == ["鼓楼医院", "1,200 m", "850 m"]
-    assert rows[12:] == [[f"另有 {more} 个 · {more} more"]]
+    assert rows[12:] == [[f"另有 {more} 个"]]
 
 
 @pytest.mark.browser
-def test_drawn_unit_keeps_its_odds_and_their_colour(tmp_path):
+def test_drawn_unit_keeps_its_odds_and_their_colour(tmp_path, open_file):
     """A drawn unit's popup holds odds and band; a drawn area does not hide the colour below it."""
     parts = {"draw": make_draw(), "odds": make_odds(), "reach": make_reach()}
     fills = f"""(() => {{
@@ -218,48 +185,46 @@ def test_drawn_unit_keeps_its_odds_and_their_colour(tmp_path):
         }});
         return fills;
     }})()"""
-    with open_page(save_map(tmp_path / "town.html", make_town(), **parts)) as visit:
-        facts, _ = open_popup(visit.page, "drawn", "way/900")
-        assert visit.page.evaluate(fills) == [0]
-    assert facts["轮次 · Round"] == "2026-Q4"
-    assert facts["入样概率 · Odds"] == "10.0%"
-    assert facts["概率范围 · Band"] == "5.0% – 20.0%"
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), **parts))
+    _, facts, _ = open_popup(visit.page, "drawn", "way/900")
+    assert visit.page.evaluate(fills) == [0]
+    assert facts["入样概率"] == "10.0%"
+    assert facts["概率范围"] == "5.0% – 20.0%"
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("chosen", "letters"), [((), ["1", "2", "3"]), ((2, 4), ["2", "4"])], ids=["none", "two"]
 )
-def test_priorities_are_badges_with_ranks(tmp_path, chosen, letters):
+def test_priorities_are_badges_with_ranks(tmp_path, open_file, chosen, letters):
     """The chosen units carry their rank; where none was chosen, those that have a risk do."""
     parts = {"odds": make_odds(), "priorities": make_priorities(chosen=chosen)}
-    with open_page(save_map(tmp_path / "town.html", make_town(), **parts)) as visit:
-        labels = visit.page.locator(".leaflet-control-layers label").all_inner_texts()
-        assert sorted(visit.page.evaluate(LETTERS)) == letters
-        facts, _ = open_popup(visit.page, "mend", "way/900")
-    assert "先整治 · Mend first" in [label.strip() for label in labels]
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), **parts))
+    assert sorted(visit.page.evaluate(LETTERS)) == letters
+    _, facts, _ = open_popup(visit.page, "mend", "way/900")
+    assert list_legend(visit.page)["先整治"]
     expected = {
-        "整治次序 · Rank": "2",
-        "状况 · Condition": "0.40",
-        "不合格风险 · Risk": "6.0%",
-        "风险范围 · Risk band": "3.0% – 12.0%",
-        "费用 · Cost": "12.50",
-        "入样概率 · Odds": "10.0%",
-        "概率范围 · Band": "5.0% – 20.0%",
-        "街道办 · Subdistrict": "秦淮街道",
+        "整治次序": "2",
+        "状况": "0.40",
+        "不合格风险": "6.0%",
+        "风险范围": "3.0% – 12.0%",
+        "费用": "12.50",
+        "入样概率": "10.0%",
+        "概率范围": "5.0% – 20.0%",
+        "街道办": "秦淮街道",
     }
     assert {label: facts[label] for label in expected} == expected
 
 
 @pytest.mark.browser
-def test_badges_of_a_drawn_and_a_mended_unit_stand_apart(tmp_path):
+def test_badges_of_a_drawn_and_a_mended_unit_stand_apart(tmp_path, open_file):
     """Where a unit is drawn and to be mended, a click on either badge tells of that one."""
     parts = {"draw": make_draw(), "priorities": make_priorities()}
     middles = f"""(() => {{
         const box = {MAP}.getContainer().getBoundingClientRect(), found = {{}};
         {MAP}.eachLayer((layer) => {{
             const {{title, style}} = layer.feature ? layer.feature.properties : {{}};
-            if (title !== '金陵小区' || !layer.eachLayer) return;
+            if (String(title) !== "金陵小区,金陵小区" || !layer.eachLayer) return;
             layer.eachLayer((part) => {{
                 if (!(part instanceof L.CircleMarker)) return;
                 const at = {MAP}.layerPointToContainerPoint(part._point);
@@ -268,45 +233,45 @@ def test_badges_of_a_drawn_and_a_mended_unit_stand_apart(tmp_path):
         }});
         return found;
     }})()"""
-    with open_page(save_map(tmp_path / "town.html", make_town(), **parts)) as visit:
-        heads = {}
-        for style in ("drawn", "mend"):
-            place = visit.page.evaluate(middles)[style]
-            visit.page.mouse.move(*place)
-            visit.page.mouse.click(*place)
-            heads[style] = visit.page.locator(".leaflet-popup dt").first.inner_text()
-            visit.page.evaluate(f"{MAP}.closePopup()")
-            visit.page.wait_for_selector(".leaflet-popup", state="detached")
-    assert heads == {"drawn": "轮次 · Round", "mend": "整治次序 · Rank"}
+    visit = open_file(save_map(tmp_path / "town.html", make_town(), **parts))
+    heads = {}
+    for style in ("drawn", "mend"):
+        place = visit.page.evaluate(middles)[style]
+        visit.page.mouse.move(*place)
+        visit.page.mouse.click(*place)
+        heads[style] = visit.page.locator(".leaflet-popup dt").first.inner_text()
+        visit.page.evaluate(f"{MAP}.closePopup()")
+        visit.page.wait_for_selector(".leaflet-popup", state="detached")
+    assert heads == {"drawn": "街道办", "mend": "整治次序"}
 
 
 @pytest.mark.browser
-def test_map_with_everything_asks_for_nothing(tmp_path):
+def test_map_with_everything_asks_for_nothing(tmp_path, open_file):
     """With odds, priorities and hostile texts the page asks only for itself and has no errors."""
     parts = {"draw": make_draw(hostile), "odds": make_odds(hostile), "audit": make_audit(hostile)}
     parts |= {"reach": make_reach(hostile), "priorities": make_priorities(hostile)}
     path = save_map(tmp_path / "town.html", make_town(hostile), **parts)
     for width in (1280, 390):
-        with open_page(path, width=width) as visit:
-            for style, unit in (("mend", "alley/206"), ("edge", "alley/201")):
-                facts, _ = open_popup(visit.page, style, hostile(unit))
-                assert facts["编号 · ID"] == hostile(unit)
-            assert visit.page.evaluate("window.__pwned") is None
+        visit = open_file(path, width=width)
+        for style, unit in (("mend", "alley/206"), ("edge", "alley/201")):
+            _, facts, _ = open_popup(visit.page, style, hostile(unit))
+            assert facts["编号"] == hostile(unit)
+        assert visit.page.evaluate("window.__pwned") is None
         assert visit.requests == [path.as_uri()]
         assert visit.complaints == []
 
 
 @pytest.mark.browser
-def test_phone_sees_the_map_first(tmp_path):
-    """On a narrow screen the layers and the legend wait behind their names and can be opened."""
+def test_phone_sees_the_map_first(tmp_path, open_file):
+    """On a narrow screen legend and search wait behind a button and can be opened."""
     path = save_map(tmp_path / "town.html", make_town(), odds=make_odds())
-    with open_page(path, width=390) as visit:
-        boxes = visit.page.locator("details")
-        assert [boxes.nth(n).get_attribute("open") for n in range(2)] == [None, None]
-        visit.page.locator("summary", has_text="图层").click()
-        visit.page.locator("label", has_text="Compounds").click()
-        found = visit.page.evaluate(COLOURS)
-    assert sorted(found) == ["alley/104", "alley/201", "alley/206"]
+    visit = open_file(path, width=390)
+    panel = visit.page.locator(".survey-panel")
+    hidden = not panel.is_visible()
+    visit.page.locator("button[aria-expanded]").click()
+    assert (hidden, panel.is_visible()) == (True, True)
+    visit.page.locator("label", has_text="小区").click()
+    assert sorted(visit.page.evaluate(COLOURS)) == ["alley/104", "alley/201", "alley/206"]
 
 
 def test_tables_of_another_frame_are_refused(tmp_path):

@@ -451,6 +451,19 @@ def test_catchments_do_not_depend_on_other_points(town, catchments):
             assert mine.symmetric_difference(shared).area < 0.002 * mine.area
 
 
+def test_catchments_beside_another_town(town, catchments):
+    """A longer street that nothing joins to the town leaves its catchments as they are."""
+    lines = {edge.edge_id: list(edge.geometry.coords) for edge in town.streets.edges.itertuples()}
+    lines |= {f"far{x}": [(1000 * x, 9_000), (1000 * x + 1000, 9_000)] for x in range(60)}
+    points = dict(zip(town.points["point_id"], town.points.geometry, strict=True))
+    both = draw_frame(lines, points=points, level={"h3,3": "-1"})
+    assert (both.streets.piece == 0).sum() == 60
+    table = measure_catchments(both, radii_m=(200, 500, 900))
+    for row in catchments.itertuples():
+        found = catchment(table, row.point_id, row.metric, row.radius_m)
+        assert found.symmetric_difference(row.geometry).area < 1e-3
+
+
 def test_catchments_keep_the_contract(catchments):
     """Rows are unique and sorted by point, metric and radius, and all shapes are valid."""
     keys = list(

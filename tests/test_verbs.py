@@ -175,3 +175,20 @@ def test_a_chinese_city_runs_from_a_small_config(tmp_path, city):
     assert {name for name, count in counts.items() if count == 0} <= MAY_BE_EMPTY
     assert run_survey("verify", tmp_path / f"{city}.gpkg").code == 0
     assert check_round(tmp_path).returncode == 0
+
+
+def test_map_writes_one_kind_or_all_of_them(town, tmp_path):
+    """`--kind` writes one map, `--all` a folder of them with an index; both at once are refused."""
+    said = run_survey("map", town, "-o", tmp_path / "x.html", "--kind", "round")
+    assert (said.code, said.out) == (0, f"{tmp_path / 'x.html'}\n")
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "抽查轮次" in text
+    assert '"look":"gaps"' not in text
+    said = run_survey("map", town, "--all", tmp_path / "maps")
+    kinds = ("frame", "round", "odds", "toilets", "surroundings")
+    names = ["index.html", "town.html", *(f"town-{kind}.html" for kind in kinds)]
+    assert said.out.splitlines() == [str(tmp_path / "maps" / name) for name in names]
+    said = run_survey("map", town, "--all", tmp_path / "maps", "-o", tmp_path / "y.html")
+    assert (said.code, said.out) == (2, "")
+    assert run_survey("map", town, "--all", tmp_path / "maps").code == 2
+    assert run_survey("map", town, "--all", tmp_path / "maps", "--replace").code == 0

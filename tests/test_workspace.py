@@ -222,8 +222,9 @@ def test_a_new_frame_drops_the_audit_and_keeps_rounds_as_a_record(town, tmp_path
     assert (said.code, said.out) == (0, f"{page}\n")
     assert "refuses them: r1" in said.err
     shown = page.read_text(encoding="utf-8")
-    assert "<b>r2</b>" in shown
-    assert "<b>r1</b>" not in shown
+    assert "轮次 r2" in shown
+    assert "轮次 r1" not in shown
+    assert "抽自另一抽样框，未显示：r1" in shown
 
 
 def test_the_same_frame_again_keeps_rounds_valid(town):

@@ -116,11 +116,13 @@ def split_at_edge(frame: Frame, intervals: pd.DataFrame, rule: Rule) -> pd.DataF
         The intervals with ``near_edge`` (bool).
     """
     known = shapely.buffer(frame.data_edge, -rule.reach_m, quad_segs=64)
-    lines, length = frame.streets.edges.geometry.array, frame.streets.length_mm
+    lines, length = np.asarray(frame.streets.edges.geometry.array), frame.streets.length_mm
+    boundary = known.boundary
+    shapely.prepare([known, boundary])
     edges = np.unique(intervals["edge"])
-    edges = edges[shapely.intersects(lines[edges], known.boundary)]
+    edges = edges[shapely.intersects(boundary, lines[edges])]
     met, owner = shapely.get_coordinates(
-        shapely.intersection(lines[edges], known.boundary), return_index=True
+        shapely.intersection(lines[edges], boundary), return_index=True
     )
     at = shapely.line_locate_point(lines[edges][owner], shapely.points(met), normalized=True)
     # All edges laid end to end make one axis, on which a cut falls into at most one interval.
@@ -136,14 +138,13 @@ def split_at_edge(frame: Frame, intervals: pd.DataFrame, rule: Rule) -> pd.DataF
     first = intervals.iloc[np.sort(np.r_[old, row])].reset_index(drop=True)
     begins = np.r_[np.full(len(old), -1), at_mm]
     new = begins[np.lexsort((begins, np.r_[old, row]))]
-    distance = _distance_at(frame, first, np.maximum(new, 0), rule)
-    is_cut = new >= 0
-    first.loc[is_cut, "from_mm"], first.loc[is_cut, "near_mm"] = new[is_cut], distance[is_cut]
-    before = np.flatnonzero(is_cut) - 1
-    first.loc[before, "to_mm"], first.loc[before, "far_mm"] = new[is_cut], distance[is_cut]
+    is_cut = np.flatnonzero(new >= 0)
+    at_mm = new[is_cut]
+    distance = _distance_at(frame, first.iloc[is_cut], at_mm, rule)
+    first.loc[is_cut, "from_mm"], first.loc[is_cut, "near_mm"] = at_mm, distance
+    first.loc[is_cut - 1, "to_mm"], first.loc[is_cut - 1, "far_mm"] = at_mm, distance
     middle = (first["from_mm"] + first["to_mm"]).to_numpy() / 2
     places = _find_places(frame, first["edge"].to_numpy(), middle)
-    shapely.prepare(known)
     return first.assign(near_edge=~shapely.intersects_xy(known, places))
 
 

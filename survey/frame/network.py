@@ -23,7 +23,6 @@ from survey.frame.lines import Floats, Ints, count_up, cut_lines
 from survey.frame.streets import Streets
 
 _CELLS_AT_ONCE = 4_000_000
-_TILES_PER_REACH = 2  # small tiles search less around them, large ones share more of it
 _NODE_CELL_M = 250
 _SLACK_MM = 5_000  # lengths are rounded edge by edge, so the crow may be longer by a few mm each
 
@@ -197,9 +196,9 @@ def search_within(
     by = np.argsort(sources.number, kind="stable")
     own = Sources(sources.count, sources.number[by], sources.node[by], sources.start_mm[by])
     number, first, count = np.unique(own.number, return_index=True, return_counts=True)
-    home = np.floor(network.places[own.node[first]] * _TILES_PER_REACH / max(reach, 1))
+    home = np.floor(network.places[own.node[first]] / max(reach, 1)).astype(np.int64)
     local = np.full(network.size, -1)
-    for part in _group_rows(home.astype(np.int64)):
+    for part in _group_rows(home):
         group, step = count_up(count[part])
         mine = first[part][group] + step
         places = network.places[own.node[mine]]

@@ -73,10 +73,31 @@ def _layers(parts: Parts) -> list[PageLayer | None]:
     reach = parts.get("reach")
     reach = reach[reach["point_id"].isin(number)]
     return [
+        _mark(parts, points),
         _gaps(parts, points),
         *(_units(parts, reach, number, layer) for layer in ("alley", "compound")),
         *_catchments(parts.get("catchments"), number),
     ]
+
+
+def _mark(parts: Parts, points: gpd.GeoDataFrame) -> PageLayer | None:
+    """Mark the point that is chosen."""
+    names = name_points(parts.frame)
+    facts = Facts(
+        [names[point] for point in points["point_id"]],
+        ["chosen"] * len(points),
+        {},
+        options=[[n] for n in range(len(points))],
+    )
+    return facts_layer(
+        Pair("所选点位", "The chosen point"),
+        points.geometry,
+        facts,
+        look="chosen",
+        badges=True,
+        group="point",
+        searched=False,
+    )
 
 
 def _gaps(parts: Parts, points: gpd.GeoDataFrame) -> PageLayer | None:
@@ -139,7 +160,15 @@ def _catchments(catchments: gpd.GeoDataFrame, number: dict[str, int]) -> list[Pa
             shapely.simplify(np.asarray(rows.geometry.array), _SIMPLE_M), crs=catchments.crs
         )
         layers.append(
-            facts_layer(label, shapes, facts, look="catchments", group="point", searched=False)
+            facts_layer(
+                label,
+                shapes,
+                facts,
+                look="catchments",
+                show=metric == "network",
+                group="point",
+                searched=False,
+            )
         )
     return layers
 

@@ -31,10 +31,11 @@ def tell_frame(parts: Parts) -> Story:
     alleys, compounds = int(weak["alley"].sum()), int(weak["compound"].sum())
     lacks, count = _lacks(parts)
     line = Pair(
-        f"能抽到的背街小巷和小区；点线要核对：{alleys:,} 条小巷无名，{compounds:,} 个小区无名或由建筑推断，"
-        f"另有 {count:,} 处数据不足",
-        f"What can be drawn. Check what is dotted: {alleys:,} alleys without a name, {compounds:,}"
-        f" compounds unnamed or derived from buildings; and {count:,} places where data are lacking",
+        f"点线要核对：{alleys:,} 条小巷无名，{compounds:,} 个小区无名或由建筑推断"
+        + (f"；问号处数据不足：{count:,} 处" if count else ""),
+        f"Check what is dotted: {alleys:,} alleys without a name, {compounds:,} compounds unnamed"
+        " or derived from buildings"
+        + (f"; and {count:,} places where data are lacking" if count else ""),
     )
     layers = [
         points_layer(frame),
@@ -74,8 +75,8 @@ def _lacks(parts: Parts) -> tuple[PageLayer | None, int]:
     titles = [things[one][0] for one in faults]
     facts = Facts(titles, ["lack"] * len(faults), columns)
     shapes = gpd.GeoSeries([things[one][1] for one in faults], crs=parts.frame.alleys.crs)
-    name = Pair("数据不足处", "Where data are lacking")
-    return facts_layer(name, shapes, facts, look="lacks", searched=False), len(faults)
+    heading = Pair("数据不足处", "Where data are lacking")
+    return facts_layer(heading, shapes, facts, look="lacks", searched=False), len(faults)
 
 
 def _list_things(parts: Parts) -> dict[str, tuple[Text, Any]]:

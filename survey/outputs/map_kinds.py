@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from survey.errors import OutputError
 from survey.outputs.map_around import tell_around
@@ -17,10 +18,12 @@ from survey.outputs.map_odds import tell_odds
 from survey.outputs.map_parts import Parts, Story, count_units, unit_layers
 from survey.outputs.map_round import last_radii, round_choice, round_layers, tell_round
 from survey.outputs.map_toilets import reading_layers, say_shares, street_rules, tell_toilets
-from survey.outputs.page import Choice
-from survey.outputs.page_layers import PageLayer
 from survey.outputs.texts import Pair
 from survey.outputs.units import priorities_layer
+
+if TYPE_CHECKING:
+    from survey.outputs.page import Choice
+    from survey.outputs.page_layers import PageLayer
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _tell_all(parts: Parts) -> Story:
     figures = count_units(frame)
     rules = street_rules(parts)
     if rules:
-        choice, shown = reading_layers(parts)
+        choice, shown = reading_layers(parts, kind="select")
         choices.append(choice)
         layers += shown
         figures = [*figures, *say_shares(rules)]

@@ -1,11 +1,10 @@
 """The layers that several maps share: points, toilets, gaps, sites, subdistricts."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 
 from survey.outputs.forms import read_forms
 from survey.outputs.page_layers import Facts, PageLayer, facts_layer, lines_layer
@@ -21,6 +20,9 @@ from survey.outputs.texts import (
     write_origin,
 )
 from survey.tables import KINDS, check
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SHORT_M, _LONG_M = 50, 200  # so far the styles short, middle and long of gaps reach
 _GAPS = Pair("空白段（无公共卫生间）", "Gaps (no toilet within reach)")

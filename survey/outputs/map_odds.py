@@ -9,10 +9,11 @@ from survey.outputs.units import priorities_layer
 def tell_odds(parts: Parts) -> Story:
     """Tell how likely each unit is to be drawn, and which are to be mended first."""
     frame, table = parts.frame, parts.get("odds")
-    likely = int((table["prob"] >= 0.5).sum())  # noqa: PLR2004 one half: as likely as not
+    likely = int((table["prob"] >= 0.5).sum())
     never = int((table["prob_high"] == 0).sum())
     line = Pair(
-        f"颜色越深越可能被抽到：{likely:,} 个单位不低于一半，{never:,} 个在任何半径下都抽不到；虚线靠近数据边缘",
+        f"颜色越深越可能被抽到：{likely:,} 个单位不低于一半，{never:,} 个在任何半径下都抽不到；"
+        "虚线靠近数据边缘",
         f"The darker, the likelier to be drawn: {likely:,} units by one half or more, {never:,}"
         " under no radius; dashed near the data's edge",
     )

@@ -14,6 +14,7 @@ from survey.outputs.background import Background, make_background
 from survey.outputs.page import Choice
 from survey.outputs.page_layers import Facts, PageLayer, facts_layer
 from survey.outputs.texts import Pair, Text
+from survey.outputs.tiles import TileSource
 from survey.outputs.units import Key, Unit, describe_units, list_units
 from survey.tables import LAYERS
 
@@ -23,7 +24,35 @@ _LABELS = {"alley": Pair("背街小巷", "Alleys"), "compound": Pair("小区", "
 
 
 class MapTables(TypedDict, total=False):
-    """What a map may show beside the frame; see `save_map`."""
+    """What a map may show beside the frame, each optional.
+
+    Parameters
+    ----------
+    draw
+        The tables ``rounds`` and ``draws``; the last round is shown first.
+    mocks
+        The table ``mocks``: mock rounds, shown as rounds are.
+    left_out
+        Ids of rounds that are not in `draw`, which the map says.
+    odds
+        The table ``odds``, a row for each unit: alleys and compounds are coloured by ``prob``,
+        dashed where ``near_edge``, and their popups tell the rest.
+    priorities
+        The table ``priorities``: the chosen units by rank, or the first if none is chosen.
+    audit
+        The tables ``summary``, ``covered`` and ``gaps``.
+    sites, after
+        The table ``sites`` (where to open or build toilets), and the audit with these sites.
+    reach
+        Distances in metres: the popup of a unit lists the nearest points.
+    catchments
+        The table ``catchments``, for surroundings.
+    ground, names
+        What `find_ground` and `find_names` found in OpenStreetMap, for the background.
+    tiles
+        Online tiles, from `choose_tiles`: the only thing for which a map may use a network,
+        and only while its reader has switched them on.
+    """
 
     draw: Any
     odds: pd.DataFrame | None
@@ -37,6 +66,7 @@ class MapTables(TypedDict, total=False):
     left_out: Sequence[str]
     ground: Any
     names: Any
+    tiles: TileSource | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """The map of the rounds: the units drawn and their replacements, round by round."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import geopandas as gpd
@@ -47,13 +47,10 @@ def tell_round(parts: Parts) -> Story:
     drawn = turn.rows[~turn.rows["replacement"]].drop_duplicates(["layer", "unit_id"])
     count = drawn["layer"].value_counts()
     alleys, compounds = int(count.get("alley", 0)), int(count.get("compound", 0))
-    called = (
-        turn.label
-        if isinstance(turn.label, Pair)
-        else Pair(f"轮次 {turn.label}", f"Round {turn.label}")
-    )
+    round_id = Pair(f"轮次 {turn.label}", f"Round {turn.label}")
+    called = turn.label if isinstance(turn.label, Pair) else round_id
     line = Pair(
-        f"{called.zh} 抽中 {alleys:,} 条背街小巷和 {compounds:,} 个小区；徽章里的数字是序号，滑块换轮次",
+        f"{called.zh} 抽中 {alleys:,} 条背街小巷和 {compounds:,} 个小区；数字是序号，滑块换轮次",
         f"{called.en} drew {alleys:,} alleys and {compounds:,} compounds; badges hold the slot, the"
         " slider changes the round",
     )
@@ -77,7 +74,7 @@ def last_radii(parts: Parts) -> "pd.Series[float] | None":
 
 
 def round_choice(parts: Parts) -> Choice:
-    """Offer the rounds, the last one first; each note tells the seed and who answers for how many."""
+    """Offer the rounds, the last one first; notes tell the seed and who answers for how many."""
     turns = _list_turns(parts)
     left = "、".join(parts.get("left_out") or ())
     more = Pair(
@@ -89,13 +86,12 @@ def round_choice(parts: Parts) -> Choice:
         offices = _count_offices(parts, turn.rows)
         lost = sum(key not in parts.units for key in _keys(turn.rows))
         gone = Pair(f"；{lost} 个单位已不在抽样框中", f"; {lost} units are no longer in the frame")
-        notes.append(
-            Pair(
-                f"种子 {turn.seed}；责任街道：{_list(offices, 0, '、')}{gone.zh if lost else ''}{more.zh}",
-                f"Seed {turn.seed}; who answers: {_list(offices, 1, ', ')}"
-                f"{gone.en if lost else ''}{more.en}",
-            )
-        )
+        said = [
+            f"种子 {turn.seed}；责任街道：{_list(offices, 0, '、')}",
+            f"Seed {turn.seed}; who answers: {_list(offices, 1, ', ')}",
+        ]
+        ends = [(gone[lang] if lost else "") + more[lang] for lang in (0, 1)]
+        notes.append(Pair(said[0] + ends[0], said[1] + ends[1]))
     last = sum(not turn.mock for turn in turns) or len(turns)
     labels = [turn.label for turn in turns]
     return Choice("round", "slider", Pair("轮次", "Round"), labels, start=last - 1, notes=notes)
@@ -193,10 +189,8 @@ def _keys(rows: pd.DataFrame) -> list[Key]:
 
 def _count_offices(parts: Parts, rows: pd.DataFrame) -> list[tuple[Text, int]]:
     nobody = Pair("不详", "unknown")
-    keys: Iterable[Key] = _keys(rows[~rows["replacement"]])
-    counts = Counter(
-        parts.units[key].facts.get(OFFICE) or nobody for key in keys if key in parts.units
-    )
+    keys = [key for key in _keys(rows[~rows["replacement"]]) if key in parts.units]
+    counts = Counter(parts.units[key].facts.get(OFFICE) or nobody for key in keys)
     return sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
 
 

@@ -74,16 +74,11 @@ def say_shares(rules: Sequence[Any]) -> list[Text]:
 
 
 def _say_share(rule: Any) -> Pair:
-    title, share, high = title_rule(rule), f"{rule.share:.1%}", f"{rule.share_high:.1%}"
-    if share == high:
-        return Pair(f"{title.zh}：{share}", f"{title.en}: {share}")
-    return Pair(
-        f"{title.zh}：{share}（数据边缘未知，至多 {high}）",
-        f"{title.en}: {share} (up to {high}: what lies beyond the data is unknown)",
-    )
+    title, share = title_rule(rule), f"{rule.share:.1%}"
+    return Pair(f"{title.zh}：{share}", f"{title.en}: {share}")
 
 
-def reading_layers(parts: Parts) -> tuple[Choice, Layers]:
+def reading_layers(parts: Parts, *, kind: str = "radio") -> tuple[Choice, Layers]:
     """Offer the readings of the rule; one that sites mend comes once more, with the sites."""
     mended = parts.get("after")
     later = {} if mended is None else {rule.rule_id: rule for rule in mended.summary.itertuples()}
@@ -104,7 +99,7 @@ def reading_layers(parts: Parts) -> tuple[Choice, Layers]:
         labels.append(after if then else title)
     choice = Choice(
         "reading",
-        "radio",
+        kind,
         Pair("按哪种口径", "By which reading"),
         labels,
         notes=[_say_length(rule) for rule, *_ in shown],

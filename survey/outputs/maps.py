@@ -4,16 +4,18 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any, Unpack
+from urllib.parse import quote
 
 import folium
 
 from survey.outputs.exports import write_files
-from survey.outputs.map_kinds import list_kinds, tell_story
+from survey.outputs.map_kinds import KINDS, list_kinds, tell_story
 from survey.outputs.map_parts import MapTables, Parts, Story
 from survey.outputs.offline import check_offline, read_asset, render_offline
 from survey.outputs.page import COPYRIGHT, finish_page, new_page
 from survey.outputs.page_layers import outline_layer
 from survey.outputs.texts import Pair, Text
+from survey.outputs.tiles import add_tiles
 
 _HOME = ("index.html", Pair("全部地图", "All maps"))
 _HASH = 16  # digits of the frame's hash that are enough to tell two frames apart
@@ -59,29 +61,7 @@ def save_map(
     replace
         Overwrite a file that exists.
     **tables
-        What there is to show, each of them optional:
-
-        draw
-            The tables ``rounds`` and ``draws``; the last round is shown first.
-        mocks
-            The table ``mocks``: mock rounds, shown as rounds are.
-        left_out
-            Ids of rounds that are not in `draw`, which the map says.
-        odds
-            The table ``odds``, a row for each unit: alleys and compounds are coloured by ``prob``,
-            dashed where ``near_edge``, and their popups tell the rest.
-        priorities
-            The table ``priorities``: the chosen units by rank, or the first if none is chosen.
-        audit
-            The tables ``summary``, ``covered`` and ``gaps``.
-        sites, after
-            The table ``sites`` (where to open or build toilets), and the audit with these sites.
-        reach
-            Distances in metres: the popup of a unit lists the nearest points.
-        catchments
-            The table ``catchments``, for surroundings.
-        ground, names
-            What `find_ground` and `find_names` found in OpenStreetMap, for the background.
+        What there is to show, each of them optional: see `MapTables`.
 
     Returns
     -------
@@ -105,7 +85,7 @@ def save_maps(
     stem: str,
     frame: Any,
     *,
-    others: Iterable[tuple[str, Pair]] = (),
+    others: Iterable[str] = (),
     replace: bool = False,
     **tables: Unpack[MapTables],
 ) -> list[Path]:
@@ -120,7 +100,7 @@ def save_maps(
     frame, replace, tables
         As for `save_map`.
     others
-        Address and label of other files that the index leads to.
+        Names of other files in the folder that the index leads to.
 
     Returns
     -------
@@ -133,10 +113,7 @@ def save_maps(
         As for `save_map`.
     """
     parts = Parts(frame, tables)
-    stories = {
-        f"{stem}-{kind}.html" if kind else f"{stem}.html": tell_story(parts, kind)
-        for kind in [None, *list_kinds(parts)]
-    }
+    stories = {_name(stem, kind): tell_story(parts, kind) for kind in [None, *list_kinds(parts)]}
     texts = {
         name: render_offline(_lay_out(parts, story, links=[_HOME]))
         for name, story in stories.items()
@@ -144,6 +121,15 @@ def save_maps(
     texts = {"index.html": _write_index(parts, stories, others), **texts}
     content = {Path(folder) / name: text.encode() for name, text in texts.items()}
     return write_files(content, replace=replace)
+
+
+def name_maps(stem: str) -> list[str]:
+    """List the names of all files that `save_maps` may write."""
+    return ["index.html", *(_name(stem, kind) for kind in [None, *KINDS])]
+
+
+def _name(stem: str, kind: str | None) -> str:
+    return f"{stem}-{kind}.html" if kind else f"{stem}.html"
 
 
 def _draw(parts: Parts, kind: str | None, *, title: str | None) -> folium.Map:
@@ -167,7 +153,7 @@ def _lay_out(
         links=links,
     )
     area = parts.frame.area.polygon
-    return finish_page(
+    finish_page(
         page,
         [*story.layers, outline_layer(area)],
         background=parts.background(),
@@ -175,6 +161,8 @@ def _lay_out(
         choices=story.choices,
         names=parts.streets,
     )
+    tiles = parts.get("tiles")
+    return page if tiles is None else add_tiles(page, tiles)
 
 
 def _name_city(parts: Parts) -> str:
@@ -187,7 +175,8 @@ def _foot(parts: Parts) -> list[Text]:
     source = parts.frame.source.get("osm", {})
     if source:
         day = str(source.get("osm_date") or "")[:10]
-        path = str(source.get("path") or "")
+        # A file name may be in another encoding.
+        path = str(source.get("path") or "").encode("utf-8", "replace").decode()
         told.append(
             Pair(
                 f"数据：{path} {day or '日期不详'}",
@@ -207,20 +196,16 @@ def _foot(parts: Parts) -> list[Text]:
     return told
 
 
-def _write_index(
-    parts: Parts, stories: Mapping[str, Story], others: Iterable[tuple[str, Pair]]
-) -> str:
+def _write_index(parts: Parts, stories: Mapping[str, Story], others: Iterable[str]) -> str:
     """Write the page that leads to all others, in both languages and without a script."""
     city = _name_city(parts)
     cards = "".join(
-        f'<li><a href="{escape(name)}">{_write_both(story.title)}</a>'
+        f'<li><a href="{quote(name)}">{_write_both(story.title)}</a>'
         f'<p lang="zh-CN">{escape(story.line.zh)}</p><p lang="en">{escape(story.line.en)}</p>'
         "</li>\n"
         for name, story in stories.items()
     )
-    more = "".join(
-        f'<li><a href="{escape(to)}">{_write_both(label)}</a></li>\n' for to, label in others
-    )
+    more = "".join(f'<li><a href="{quote(to)}">{escape(to)}</a></li>\n' for to in others)
     told = [*next(iter(stories.values())).figures, *_foot(parts)]
     foot = "".join(f"<p>{_write_both(text)}</p>\n" for text in told)
     style = read_asset("index.css").decode()
@@ -241,5 +226,6 @@ def _write_index(
 
 def _write_both(text: Text) -> str:
     if isinstance(text, Pair) and text.zh != text.en:
-        return f'<span lang="zh-CN">{escape(text.zh)}</span> · <span lang="en">{escape(text.en)}</span>'
+        zh, en = map(escape, text)
+        return f'<span lang="zh-CN">{zh}</span> · <span lang="en">{en}</span>'
     return escape(text.zh if isinstance(text, Pair) else text or "")

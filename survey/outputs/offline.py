@@ -11,6 +11,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Iterator
+from html import escape
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -64,6 +65,18 @@ class Raw(Element):
     def render(self, **_: Any) -> str:
         """Return the text."""
         return self.text
+
+
+class OfflineMap(folium.Map):
+    """A folium map that a notebook shows without internet, as the file shows it."""
+
+    def _repr_html_(self, **options: Any) -> str:
+        try:
+            text = render_offline(self)
+        except OutputError:  # somebody added what is to be fetched: then folium's own way
+            return str(super()._repr_html_(**options))
+        style = "width:100%;height:640px;border:0"
+        return f'<iframe title="map" style="{style}" srcdoc="{escape(text)}"></iframe>'
 
 
 def save_offline(page: folium.Map, path: str | Path, *, replace: bool = False) -> Path:

@@ -13,7 +13,14 @@ import folium
 from branca.element import Element, Figure
 
 from survey.outputs.background import Background
-from survey.outputs.offline import LEAFLET_CSS, LEAFLET_JS, Raw, read_asset, to_script
+from survey.outputs.offline import (
+    LEAFLET_CSS,
+    LEAFLET_JS,
+    OfflineMap,
+    Raw,
+    read_asset,
+    to_script,
+)
 from survey.outputs.page_layers import PageLayer
 from survey.outputs.texts import Pair, Text
 
@@ -79,7 +86,7 @@ def new_page(
     -------
     folium.Map
     """
-    page = folium.Map([0, 0], tiles=None, prefer_canvas=True)
+    page = OfflineMap([0, 0], tiles=None, prefer_canvas=True)
     page.options |= {"max_zoom": 19, "attribution_control": False, "zoom_snap": 0.25}
     # On this map alone: the classes of folium stay as they are.
     page.default_js = [("leaflet", LEAFLET_JS)]
@@ -138,7 +145,7 @@ def finish_page(
     for layer in added:
         layer.add_to(page)
     plan = {"bounds": bounds, "choices": [asdict(choice) for choice in choices], "names": names}
-    Opening([layer for layer in added if layer.listed], plan).add_to(page)
+    Opening(added, background, plan).add_to(page)
     return page
 
 

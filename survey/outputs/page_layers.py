@@ -1,4 +1,4 @@
-"""Layers of a map whose features answer a click: packed in Python, drawn by ``assets/shapes.js``."""
+"""Layers of a map, packed in Python and drawn by ``assets/shapes.js``."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -219,7 +219,7 @@ def pack_shapes(shapes: gpd.GeoSeries) -> list[list[Any]]:
     """
     degrees = shapes.to_crs(4326).to_numpy()
     parts, owner = shapely.get_parts(degrees, return_index=True)
-    is_area = shapely.get_dimensions(parts) == 2  # noqa: PLR2004 areas have two
+    is_area = shapely.get_dimensions(parts) == 2
     rings, of = shapely.get_rings(parts[is_area], return_index=True)
     area = _gather(_pack(rings), of, int(is_area.sum()))
     packed: list[list[Any]] = [[] for _ in parts]

@@ -113,11 +113,12 @@ def _tell_asked(found: Findings, say: Say) -> str:
 
 def _tell_readings(found: Findings, say: Say) -> str:
     lead = found.lead
+    if lead is None:
+        return ""
     rows = [
         row
         for row in found.audit
-        if lead is not None
-        and row["facility"] == lead["facility"]
+        if row["facility"] == lead["facility"]
         and row["limit_m"] == lead["limit_m"]
         and not pd.isna(row["share"])
     ]

@@ -28,6 +28,27 @@ _NEEDED = {"x", "y", "z"}
 _KEYS = {"tk", "key", "ak", "token", "access_token", "apikey", "api_key"}
 
 
+def _check_address(address: str) -> None:
+    if not _ADDRESS.fullmatch(address):
+        raise OutputError(
+            f"the tiles {address!r} are unknown: give osm, tianditu or an address such as"
+            " https://tiles.example.cn/{z}/{x}/{y}.png"
+        )
+    places = set(re.findall(r"\{(.*?)\}", address))
+    wrong = [f"lacks {{{name}}}" for name in sorted(_NEEDED - places)]
+    wrong += [f"has {{{name}}}" for name in sorted(places - _NEEDED - {"token"})]
+    wrong += [
+        f"has a token in {name}=; write {{token}} in its place"
+        for name, value in parse_qsl(urlsplit(address).query)
+        if name.lower() in _KEYS and value != "{token}"
+    ]
+    if wrong:
+        raise OutputError(
+            f"the address of tiles {', '.join(wrong)}; it needs {{x}}, {{y}} and {{z}}, and may"
+            " have {token}"
+        )
+
+
 @dataclass(frozen=True)
 class TileSource:
     """Where tiles come from; `choose_tiles` makes it.
@@ -186,7 +207,7 @@ def add_tiles(page: folium.Map, source: TileSource) -> folium.Map:
     opening = next((part for part in parts.values() if isinstance(part, Opening)), None)
     layer.add_to(page)
     if opening is not None:
-        opening.layers.append(layer)
+        opening.layers.append(cast("Any", layer))
         parts.move_to_end(opening.get_name())  # it names the layers, so it comes after them
     return page
 
@@ -219,24 +240,3 @@ class _Tiles(Layer):
         code = f"var {self.get_name()} = surveyTiles({self.value});\n"
         script.add_child(Raw(code), name=self.get_name())
         super().render(**kwargs)  # type: ignore[no-untyped-call]  # folium's is untyped
-
-
-def _check_address(address: str) -> None:
-    if not _ADDRESS.fullmatch(address):
-        raise OutputError(
-            f"the tiles {address!r} are unknown: give osm, tianditu or an address such as"
-            " https://tiles.example.cn/{z}/{x}/{y}.png"
-        )
-    places = set(re.findall(r"\{(.*?)\}", address))
-    wrong = [f"lacks {{{name}}}" for name in sorted(_NEEDED - places)]
-    wrong += [f"has {{{name}}}" for name in sorted(places - _NEEDED - {"token"})]
-    wrong += [
-        f"has a token in {name}=; write {{token}} in its place"
-        for name, value in parse_qsl(urlsplit(address).query)
-        if name.lower() in _KEYS and value != "{token}"
-    ]
-    if wrong:
-        raise OutputError(
-            f"the address of tiles {', '.join(wrong)}; it needs {{x}}, {{y}} and {{z}}, and may"
-            " have {token}"
-        )

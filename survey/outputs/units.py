@@ -13,7 +13,6 @@ from survey.outputs.texts import (
     OFFICE,
     Pair,
     Text,
-    Texts,
     name_offices,
     name_points,
     write_bands,

@@ -81,9 +81,9 @@ def walk_pieces(frame: Frame, pieces: Ints, limit_mm: int) -> Iterator[Walks]:
         wide = np.pad(distance, ((0, 0), (0, 1)), constant_values=np.inf)
         to_u, to_v = wide[:, local[u[row]]], wide[:, local[v[row]]]
         local[node] = -1
-        number, column = np.nonzero(np.minimum(to_u, to_v) < limit_mm)
-        ways = to_u[number, column], to_v[number, column]
-        yield Walks(point, number, pieces[row[column]], *ways)
+        met = np.flatnonzero(np.minimum(to_u, to_v) < limit_mm)
+        number, column = np.divmod(met, max(1, len(row)))
+        yield Walks(point, number, pieces[row[column]], to_u.ravel()[met], to_v.ravel()[met])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,10 @@
 """What an OpenStreetMap file holds, as flat arrays over one table of strings."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,18 @@ import numpy.typing as npt
 from survey.sources.pbf import read_groups
 from survey.sources.pbf_blocks import Flags, Group, Objects, Places
 from survey.sources.varints import Ints
+
+Rows = npt.NDArray[np.int32]
+
+_OBJECTS = {
+    "ids": np.int64,
+    "tag_count": np.int64,
+    "keys": np.int32,
+    "values": np.int32,
+    "ref_count": np.int64,
+    "refs": np.int64,
+}
+_AT_ONCE = 1_000_000  # ids to look up: their rows take twice the memory while they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,31 +58,39 @@ class Contents:
         """The number of each string."""
         return {string: number for number, string in enumerate(self.strings)}
 
-    def locate(self, ids: Ints, turn: Ints | None = None) -> Ints:
+    def locate(self, ids: Ints, turn: Ints | None = None) -> Rows:
         """Find the rows in `places` of some nodes, -1 for those that have no place.
 
         With a `turn` for each, a place that stands behind it in the file is none.
         """
         row = find_last(self.places.ids, ids)
         if turn is not None and self.turns is not None:
-            row[self.turns[0][row] > turn] = -1
+            known = np.flatnonzero(row >= 0)
+            row[known[self.turns[0][row[known]] > turn[known]]] = -1
         return row
+
+    def without_lists(self) -> "Contents":
+        """Copy without the ways and relations, which take most of the memory."""
+        nothing = self.nodes.take(np.zeros(0, dtype=np.int64))
+        return replace(self, ways=nothing, relations=nothing)
+
+    def _flag(self, strings: Collection[str]) -> Flags:
+        flags = np.zeros(len(self.strings), dtype=np.bool_)
+        flags[[self.code[string] for string in strings if string in self.code]] = True
+        return flags
 
     def find_key(self, objects: Objects, keys: Collection[str]) -> Flags:
         """Tell which objects have one of some keys."""
-        codes = [self.code[key] for key in keys if key in self.code]
-        return _any_of(objects, np.isin(objects.keys, codes))
+        return _any_of(objects, self._flag(keys)[objects.keys])
 
     def find_value(self, objects: Objects, key: str, values: Collection[str]) -> Flags:
         """Tell which objects have one of some values of a key."""
-        codes = [self.code[value] for value in values if value in self.code]
-        hit = (objects.keys == self.code.get(key, -1)) & np.isin(objects.values, codes)
+        hit = (objects.keys == self.code.get(key, -1)) & self._flag(values)[objects.values]
         return _any_of(objects, hit)
 
     def drop_tags(self, objects: Objects, key: str, but: Collection[str] = ()) -> Objects:
         """Copy objects without the tags of a key, but those of some values."""
-        kept = [self.code[value] for value in but if value in self.code]
-        hit = (objects.keys == self.code.get(key, -1)) & ~np.isin(objects.values, kept)
+        hit = (objects.keys == self.code.get(key, -1)) & ~self._flag(but)[objects.values]
         owner = np.repeat(np.arange(len(objects.ids)), objects.tag_count)
         lost = np.bincount(owner[hit], minlength=len(objects.ids))
         return replace(
@@ -88,12 +109,15 @@ class Contents:
         return ["" if number < 0 else self.strings[number] for number in found.tolist()]
 
 
-def find_last(ids: Ints, wanted: Ints) -> Ints:
+def find_last(ids: Ints, wanted: Ints) -> Rows:
     """Find the last row of each wanted id in sorted ids, -1 for those that are not there."""
-    row = np.searchsorted(ids, wanted, side="right") - 1
-    if len(ids):
-        row[ids[row] != wanted] = -1
-    return row
+    found = np.full(len(wanted), -1, dtype=np.int32)
+    for start in range(0, len(wanted) if len(ids) else 0, _AT_ONCE):
+        part = wanted[start : start + _AT_ONCE]
+        row = np.searchsorted(ids, part, side="right") - 1
+        row[ids[row] != part] = -1
+        found[start : start + _AT_ONCE] = row
+    return found
 
 
 def _any_of(objects: Objects, hit: Flags) -> Flags:
@@ -125,29 +149,28 @@ def read_contents(path: Path, keys: Collection[str], *, dated: bool) -> Contents
         If it cannot be read.
     """
     code: dict[bytes, int] = {}
-    places: list[Places] = []
-    objects: dict[str, list[Objects]] = {"node": [], "way": [], "relation": []}
-    turns: dict[str, list[int]] = {"node": [], "way": [], "relation": []}
+    places = _Columns(ids=np.int64, x=np.int32, y=np.int32)
+    kinds = {kind: _Columns(**_OBJECTS) for kind in ("node", "way", "relation")}
+    turns: dict[str, list[int]] = {kind: [] for kind in kinds}
+    sizes: dict[str, list[int]] = {kind: [] for kind in kinds}
     newest = 0
     for turn, group in enumerate(read_groups(path, keys, dated=dated)):
-        objects[group.kind].append(_encode(group, code))
+        kinds[group.kind].append(_encode(group, code))
         turns[group.kind].append(turn)
         newest = max(newest, group.newest)
         if group.places is not None:
             places.append(group.places)
+        sizes[group.kind].append(len((group.places or group.objects).ids))
     turn_of = None
-    if max(turns["node"], default=0) > min(turns["way"], default=len(places)):
+    if turns["way"] and max(turns["node"], default=-1) > turns["way"][0]:
         turn_of = (
-            np.repeat(turns["node"], [len(part.ids) for part in places]),
-            np.repeat(turns["way"], [len(part.ids) for part in objects["way"]]),
+            np.repeat(turns["node"], sizes["node"]),
+            np.repeat(turns["way"], sizes["way"]),
         )
-    sorted_places, turn_of = _sort(_join_places(places), turn_of)
-    joined = {kind: _join(parts) for kind, parts in objects.items()}
+    sorted_places, turn_of = _sort(Places(**places.finish()), turn_of)
     return Contents(
         sorted_places,
-        joined["node"],
-        joined["way"],
-        joined["relation"],
+        *(Objects(**columns.finish()) for columns in kinds.values()),
         [string.decode() for string in code],
         newest,
         turn_of,
@@ -156,38 +179,35 @@ def read_contents(path: Path, keys: Collection[str], *, dated: bool) -> Contents
 
 def _encode(group: Group, code: dict[bytes, int]) -> Objects:
     """Bring the strings of a group's tags to numbers in the table of all."""
-    used = np.zeros(len(group.strings), dtype=np.bool_)
-    used[group.objects.keys] = used[group.objects.values] = True
-    number = np.zeros(len(group.strings), dtype=np.int64)
-    for local in np.flatnonzero(used).tolist():
-        number[local] = code.setdefault(group.strings[local], len(code))
-    return replace(
-        group.objects, keys=number[group.objects.keys], values=number[group.objects.values]
-    )
+    objects, strings = group.objects, group.strings
+    used = np.zeros(len(strings), dtype=np.bool_)
+    used[objects.keys] = used[objects.values] = True
+    rows = np.flatnonzero(used)
+    number = np.zeros(len(strings), dtype=np.int32)
+    number[rows] = [code.setdefault(strings[row], len(code)) for row in rows.tolist()]
+    return replace(objects, keys=number[objects.keys], values=number[objects.values])
 
 
-def _concatenate(parts: Sequence[npt.NDArray[np.int64]]) -> Ints:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+class _Columns:
+    """Arrays that grow in place: joining many small ones would take the memory twice."""
 
+    def __init__(self, **types: type[Any]) -> None:
+        self._arrays = {name: np.zeros(0, dtype=kind) for name, kind in types.items()}
+        self._sizes = dict.fromkeys(types, 0)
 
-def _join(parts: list[Objects]) -> Objects:
-    return Objects(
-        _concatenate([part.ids for part in parts]),
-        _concatenate([part.tag_count for part in parts]),
-        _concatenate([part.keys for part in parts]),
-        _concatenate([part.values for part in parts]),
-        _concatenate([part.ref_count for part in parts]),
-        _concatenate([part.refs for part in parts]),
-    )
+    def append(self, parts: Any) -> None:
+        for name, array in self._arrays.items():
+            part = getattr(parts, name)
+            start = self._sizes[name]
+            stop = self._sizes[name] = start + len(part)
+            if stop > len(array):
+                array.resize(max(stop, len(array) * 5 // 4), refcheck=False)
+            array[start:stop] = part
 
-
-def _join_places(parts: list[Places]) -> Places:
-    empty = np.zeros(0, dtype=np.int32)
-    return Places(
-        _concatenate([part.ids for part in parts]),
-        np.concatenate([empty, *(part.x for part in parts)]),
-        np.concatenate([empty, *(part.y for part in parts)]),
-    )
+    def finish(self) -> dict[str, Any]:
+        for name, array in self._arrays.items():
+            array.resize(self._sizes[name], refcheck=False)
+        return self._arrays
 
 
 def _sort(

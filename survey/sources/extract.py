@@ -28,7 +28,7 @@ from survey.sources.pbf import FAULTS
 from survey.sources.pbf_blocks import Flags
 from survey.sources.tag_texts import write_tags
 from survey.sources.varints import UnusualError
-from survey.sources.ways import Box, find_stretches, find_ways, touch_box
+from survey.sources.ways import Box, Ways, find_stretches, find_ways, touch_box
 
 MARGIN_M = 2_000
 """How far beyond the area streets and features are kept."""
@@ -94,10 +94,11 @@ def suggest_box(path: str | Path) -> tuple[float, float, float, float]:
     """
     read_head(path)
     contents = _read(path, ["highway"], dated=False)
-    ways = find_ways(contents, contents.ways.ids[:0])
-    stretches = find_stretches(ways)
+    ways = find_ways(contents)
+    highway = np.flatnonzero(ways.objects.tag_count)
+    stretches = find_stretches(ways.take(highway))
     if not len(stretches.way):
-        _refuse_unplaced(path, contents)
+        _refuse_unplaced(path, contents, ways)
         raise AreaError(f"{path} holds no streets (highway=*); is it the right extract?")
     places = degrees(contents.places, stretches.spots)
     owner = np.repeat(np.arange(len(stretches.way)), stretches.count)
@@ -133,17 +134,17 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     date = read_head(path)[1]
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(hash_file, path)
-        contents = _read(path, ["highway", *FEATURE_KEYS], dated=not date)
-        scene = _look_around(contents, area, kept_in)
+        scene, newest = _look_around(path, area, kept_in, dated=not date)
         streets, nodes = _read_streets(scene, kept_in)
         if not len(streets) or not _reach(streets.geometry.to_numpy(), area.shape).any():
-            _refuse_unplaced(path, contents)
+            _refuse_unplaced(path, scene.contents, scene.ways)
             west, south, east, north = area.polygon.bounds
             raise AreaError(
                 f"{path} holds no streets (highway=*) in the area"
                 f" {west:g},{south:g},{east:g},{north:g}; check the box and the file"
             )
         features, problems = read_features(scene)
+        del scene  # large
         near = _reach(features.geometry.to_numpy(), kept_in)
         edge = area.project(area.data_edge) if area.data_edge is not None else None
         return OsmData(
@@ -156,7 +157,7 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
             source={
                 "path": Path(path).name,
                 "sha256": digest.result(),
-                "osm_date": date or _write_date(contents.newest),
+                "osm_date": date or _write_date(newest),
             },
         )
 
@@ -176,18 +177,22 @@ def _read(path: str | Path, keys: Collection[str], *, dated: bool) -> Contents:
         raise refuse_file(path, fault) from None
 
 
-def _look_around(contents: Contents, area: Area, kept_in: BaseGeometry) -> Scene:
-    """Find what reaches into the area or its margin, roughly."""
+def _look_around(
+    path: str | Path, area: Area, kept_in: BaseGeometry, *, dated: bool
+) -> tuple[Scene, int]:
+    """Read a file and find what reaches into the area or its margin, roughly; and its date."""
     edge = gpd.GeoSeries([kept_in.segmentize(1000)], crs=area.crs).to_crs(WGS84)
     slack = np.array([-0.001, -0.001, 0.001, 0.001])  # degrees: the edge bends between vertices
     west, south, east, north = ((edge.total_bounds + slack) * DEGREE).tolist()
     box: Box = (west, south, east, north)
+    contents = _read(path, ["highway", *FEATURE_KEYS], dated=dated)
     relations = find_relations(contents)
-    ways = find_ways(contents, relations.refs)
-    rows = np.flatnonzero(touch_box(ways.boxes, box) & (ways.objects.tag_count > 0))
+    ways = find_ways(contents)
+    contents = contents.without_lists()
+    rows = np.flatnonzero(touch_box(ways.boxes, box))
     near = ways if len(rows) == len(ways.rank) else ways.take(rows)
     stretches = find_stretches(near)
-    return Scene(
+    scene = Scene(
         contents=contents,
         grid=make_grid(contents.places, stretches.spots, area.crs),
         crs=area.crs,
@@ -198,6 +203,7 @@ def _look_around(contents: Contents, area: Area, kept_in: BaseGeometry) -> Scene
         stretches=stretches,
         relations=join_relations(relations, ways, box),
     )
+    return scene, contents.newest
 
 
 def _read_streets(
@@ -205,12 +211,12 @@ def _read_streets(
 ) -> tuple[gpd.GeoDataFrame, npt.NDArray[np.int64]]:
     """Make the table of streets, and the node ids of their vertices."""
     highway = scene.contents.find_key(scene.near.objects, {"highway"})
-    stretches = scene.stretches.take(highway[scene.stretches.way])
+    stretches = scene.stretches.take(np.flatnonzero(highway[scene.stretches.way]))
     places = scene.grid.place(stretches.spots)
     index = np.repeat(np.arange(len(stretches.way)), stretches.count)
     lines = shapely.linestrings(places, indices=index)
     near = _reach(lines, kept_in)
-    stretches, lines = stretches.take(near), lines[near]
+    stretches, lines = stretches.take(np.flatnonzero(near)), lines[near]
     objects = scene.near.objects.take(stretches.way)
     columns = {
         "way_id": pd.Series([f"way/{way}" for way in objects.ids.tolist()], dtype="str"),
@@ -231,14 +237,12 @@ def _reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> Flags:
     return reached
 
 
-def _refuse_unplaced(path: str | Path, contents: Contents) -> None:
-    """Refuse a file none of whose streets has a place."""
-    streets = contents.find_key(contents.ways, {"highway"})
-    ways = find_ways(contents, contents.ways.ids[:0])
+def _refuse_unplaced(path: str | Path, contents: Contents, ways: Ways) -> None:
+    """Refuse a file that has streets, and none of them has a place."""
     highway = contents.find_key(ways.objects, {"highway"})
-    if streets.any() and not highway[find_stretches(ways).way].any():
+    if highway.any() and not highway[find_stretches(ways).way].any():
         raise InputError(
-            f"{path}: none of its {int(streets.sum())} streets has a place, because their nodes"
+            f"{path}: none of its {int(highway.sum())} streets has a place, because their nodes"
             " are missing or stand behind them; put nodes first (osmium sort), or fetch it again"
             " whole"
         )

@@ -174,11 +174,11 @@ def _read_ways(scene: Scene) -> _Part:
 
     shapes = np.full(len(kept), None, dtype=object)
     line = kept & whole & ~area
-    mine = stretches.take(line[stretches.way])
+    mine = stretches.take(np.flatnonzero(line[stretches.way]))
     index = np.repeat(np.arange(len(mine.way)), mine.count)
     shapes[line] = shapely.linestrings(scene.grid.place(mine.spots), indices=index)
     ring = np.flatnonzero(kept & area)
-    mine = stretches.take((kept & area)[stretches.way])
+    mine = stretches.take(np.flatnonzero((kept & area)[stretches.way]))
     shapes[ring] = shape_rings(near.take(ring), mine, contents.places, scene.grid, scene.crs)
     broken = kept & area & pd.isna(shapes)
     public, place = _tell_boundaries(contents, near.objects)

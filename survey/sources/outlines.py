@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyproj
 import shapely
 
@@ -14,11 +15,11 @@ from survey.sources.grid import Grid
 from survey.sources.libosmium import assemble_outlines
 from survey.sources.pbf_blocks import Flags, Objects, Places
 from survey.sources.varints import Ints, count_up
-from survey.sources.ways import Box, Stretches, Ways, touch_box, turn_rings
+from survey.sources.ways import FAR, Box, Stretches, Ways, find_cut, touch_box, turn_rings
 
 Shapes = npt.NDArray[np.object_]
 
-_FAR = 1 << 40
+_AT_ONCE = 50_000  # rings: their shapes take three times the memory while they are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ def join_relations(relations: Objects, ways: Ways, box: Box) -> Relations:
     joined = Relations(relations, np.where(row < 0, -1, order[row]) if len(order) else row)
     known = joined.members >= 0
     owner, boxes = joined.owner[known], ways.boxes[joined.members[known]]
-    bound = np.repeat([[_FAR, _FAR, -_FAR, -_FAR]], len(relations.ids), axis=0)
+    bound = np.repeat(np.array([[FAR, FAR, -FAR, -FAR]], np.int32), len(relations.ids), axis=0)
     np.minimum.at(bound, (owner[:, None], [[0, 1]]), boxes[:, :2])
     np.maximum.at(bound, (owner[:, None], [[2, 3]]), boxes[:, 2:])
     nowhere = bound[:, 0] > bound[:, 2]
@@ -70,10 +71,7 @@ def join_relations(relations: Objects, ways: Ways, box: Box) -> Relations:
 
 def find_complete(relations: Relations, ways: Ways) -> Flags:
     """Tell which relations have all their ways, and these all their nodes."""
-    size = len(ways.objects.ids)
-    owner = np.repeat(np.arange(size), ways.objects.ref_count)
-    cut = np.bincount(owner[ways.spots < 0], minlength=size) > 0
-    lost = np.append(cut, [True])[relations.members]  # -1 is the last
+    lost = np.append(find_cut(ways), [True])[relations.members]  # -1 is the last
     count = len(relations.objects.ids)
     complete: Flags = np.bincount(relations.owner[lost], minlength=count) == 0
     return complete & (relations.objects.ref_count > 0)
@@ -102,6 +100,17 @@ def shape_rings(
     crs
         The CRS of `grid`.
     """
+    shapes = np.full(len(stretches.way), None, dtype=object)
+    for start in range(0, len(shapes), _AT_ONCE):
+        rows = np.arange(start, min(start + _AT_ONCE, len(shapes)))
+        shapes[rows] = _shape_simple(stretches.take(rows), places, grid)
+    odd = np.flatnonzero(pd.isna(shapes))
+    shapes[odd] = _assemble(ways, odd, np.ones(len(odd), dtype=np.int64), places, crs)
+    return shapes
+
+
+def _shape_simple(stretches: Stretches, places: Places, grid: Grid) -> Shapes:
+    """Make those rings to areas that neither touch nor cross themselves."""
     x, y = places.x[stretches.spots].astype(np.int64), places.y[stretches.spots].astype(np.int64)
     ring = np.repeat(np.arange(len(stretches.count)), stretches.count)
     stays = (x[1:] == x[:-1]) & (y[1:] == y[:-1]) & (ring[1:] == ring[:-1])
@@ -123,8 +132,6 @@ def shape_rings(
         grid.place(stretches.spots[turned]),
         (np.r_[0, np.cumsum(count)], parts, parts),
     )
-    odd = np.flatnonzero(~simple)
-    shapes[odd] = _assemble(ways, odd, np.ones(len(odd), dtype=np.int64), places, crs)
     return shapes
 
 

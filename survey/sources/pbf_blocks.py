@@ -4,7 +4,7 @@ Field numbers and units: https://wiki.openstreetmap.org/wiki/PBF_Format.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from survey.sources.varints import (
     Ints,
     Messages,
     UnusualError,
-    Varints,
     Words,
     count_up,
     read_messages,
@@ -49,8 +48,8 @@ class Objects:
 
     ids: Ints
     tag_count: Ints
-    keys: Ints
-    values: Ints
+    keys: npt.NDArray[np.int32]
+    values: npt.NDArray[np.int32]
     ref_count: Ints
     refs: Ints
 
@@ -161,9 +160,8 @@ def decode_block(
             if tag == 0x12:
                 yield from (_dense(block, *each) for each in zip(at, end, strict=True))
             else:
-                inner = np.array(at) - start, np.array(end) - start
-                varints = Varints(block.array[start:stop])
-                yield {0x0A: _nodes, 0x1A: _ways, 0x22: _relations}[tag](block, varints, *inner)
+                read = {0x0A: _nodes, 0x1A: _ways, 0x22: _relations}[tag]
+                yield read(block, np.array(at), np.array(end))
 
 
 def _number(fields: dict[int, Any], field: int, default: int) -> int:
@@ -208,12 +206,17 @@ def _split_dense(pairs: Words, size: int) -> tuple[Ints, Words, Words]:
     return length // 2, inner[::2], inner[1::2]
 
 
-def _nodes(block: _Block, varints: Varints, at: Ints, stop: Ints) -> Group:
-    found = read_messages(varints, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 0, 9: 0})
+def _nodes(block: _Block, at: Ints, stop: Ints) -> Group:
+    found = _read(block, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 0, 9: 0})
     if not all(found.count[field].all() for field in (1, 8, 9)):
         raise ValueError("nodes without an id or a place")
     ids, y, x = (unzigzag(found.value(field)) for field in (1, 8, 9))
     return _gather_nodes(block, ids, (x, y), _tags(found), _info(block, found))
+
+
+def _read(block: _Block, at: Ints, stop: Ints, fields: dict[int, int]) -> Messages:
+    data = block.array[at[0] : stop[-1]]
+    return read_messages(data, at - at[0], stop - at[0], fields)
 
 
 def _gather_nodes(
@@ -223,8 +226,7 @@ def _gather_nodes(
     tags: tuple[Ints, Words, Words],
     info: tuple[Ints, Flags],
 ) -> Group:
-    nothing = np.zeros(len(ids), dtype=np.int64)
-    objects, wanted = _gather(block, ids, tags, nothing, nothing[:0])
+    objects, wanted = _gather(block, ids, tags)
     seconds, visible = info
     x = _to_units(where[0], block.units["place"], block.units["west"])
     y = _to_units(where[1], block.units["place"], block.units["south"])
@@ -244,29 +246,30 @@ def _to_units(values: Ints, granularity: int, offset: int) -> Ints:
     return units
 
 
-def _ways(block: _Block, varints: Varints, at: Ints, stop: Ints) -> Group:
-    found = read_messages(varints, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 2})
+def _ways(block: _Block, at: Ints, stop: Ints) -> Group:
+    found = _read(block, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 2})
+    objects, wanted = _gather(block, _ids(found), _tags(found))
     refs = sum_up(unzigzag(found.values(8)), found.count[8])
-    objects, wanted = _gather(block, _ids(found), _tags(found), found.count[8], refs)
+    objects = replace(objects, ref_count=found.count[8], refs=refs)
     seconds, visible = _info(block, found)
     newest = _newest(block, seconds[wanted & visible])
     there = objects if visible.all() else objects.take(np.flatnonzero(visible))
     return Group("way", there, block.strings, None, newest)
 
 
-def _relations(block: _Block, varints: Varints, at: Ints, stop: Ints) -> Group:
-    found = read_messages(varints, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 9: 2, 10: 2})
+def _relations(block: _Block, at: Ints, stop: Ints) -> Group:
+    found = _read(block, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 9: 2, 10: 2})
     if (found.count[9] != found.count[10]).any():
         raise ValueError("relations with members of no kind")
-    refs = sum_up(unzigzag(found.values(9)), found.count[9])
-    is_way = found.values(10) == _WAY
-    owner = np.repeat(np.arange(len(at)), found.count[9])
-    counts = np.bincount(owner[is_way], minlength=len(at))
-    objects, wanted = _gather(block, _ids(found), _tags(found), counts, refs[is_way])
+    objects, wanted = _gather(block, _ids(found), _tags(found))
     seconds, visible = _info(block, found)
-    wanted &= visible
-    newest = _newest(block, seconds[wanted])
-    return Group("relation", objects.take(np.flatnonzero(wanted)), block.strings, None, newest)
+    rows = np.flatnonzero(wanted & visible)
+    refs = sum_up(unzigzag(found.values(9, rows)), found.count[9][rows])
+    is_way = found.values(10, rows) == _WAY
+    owner = np.repeat(np.arange(len(rows)), found.count[9][rows])
+    counts = np.bincount(owner[is_way], minlength=len(rows))
+    there = replace(objects.take(rows), ref_count=counts, refs=refs[is_way])
+    return Group("relation", there, block.strings, None, _newest(block, seconds[rows]))
 
 
 def _ids(found: Messages) -> Ints:
@@ -284,15 +287,10 @@ def _tags(found: Messages) -> tuple[Ints, Words, Words]:
 def _info(block: _Block, found: Messages) -> tuple[Ints, Flags]:
     """Read dates and whether objects are there still, as far as that is asked for."""
     size = len(found.count[4])
-    seconds, visible = np.zeros(size, dtype=np.int64), np.ones(size, dtype=bool)
-    rows = np.flatnonzero(found.count[4])
-    if (block.dated or block.history) and len(rows):
-        first, last = found.first[4][rows], found.varints.last
-        at, stop = last[first - 1] + 1, last[first + found.count[4][rows] - 1] + 1
-        info = read_messages(found.varints, at, stop, {2: 0, 6: 0})
-        seconds[rows] = info.value(2).view(np.int64)
-        visible[rows] = info.value(6, 1) != 0
-    return seconds, visible
+    if not block.dated and not block.history:
+        return np.zeros(size, dtype=np.int64), np.ones(size, dtype=bool)
+    info = found.open(4, {2: 0, 6: 0})
+    return info.value(2).view(np.int64), info.value(6, 1) != 0
 
 
 def _newest(block: _Block, seconds: Ints) -> int:
@@ -300,23 +298,16 @@ def _newest(block: _Block, seconds: Ints) -> int:
     return newest if newest < 1 << 32 else 0  # as libosmium, which has 32 bits for it
 
 
-def _gather(
-    block: _Block, ids: Ints, tags: tuple[Ints, Words, Words], ref_count: Ints, refs: Ints
-) -> tuple[Objects, Flags]:
+def _gather(block: _Block, ids: Ints, tags: tuple[Ints, Words, Words]) -> tuple[Objects, Flags]:
     """Put objects together; tell which have a key that is asked for: the others lose their tags."""
     counts, keys, values = tags
     if len(keys) and max(keys.max(), values.max()) >= len(block.strings):
         raise ValueError("a tag that is not in the table of strings")
+    keys, values = keys.astype(np.int32), values.astype(np.int32)
     owner = np.repeat(np.arange(len(ids)), counts)
     wanted = np.zeros(len(ids), dtype=bool)
-    wanted[owner[block.spoken[keys.astype(np.int64)]]] = True
+    wanted[owner[block.spoken[keys]]] = True
     kept = wanted[owner]
-    objects = Objects(
-        ids,
-        np.where(wanted, counts, 0),
-        keys[kept].astype(np.int64),
-        values[kept].astype(np.int64),
-        ref_count,
-        refs,
-    )
-    return objects, wanted
+    nothing = np.zeros(len(ids), dtype=np.int64)
+    counts = np.where(wanted, counts, 0)
+    return Objects(ids, counts, keys[kept], values[kept], nothing, nothing[:0]), wanted

@@ -32,7 +32,7 @@ def write_tags(objects: Objects, strings: list[str]) -> npt.NDArray[np.object_]:
     group, member = _group(counts, start, keys, values)
     first, size = start[member], counts[member]
     rows = count_up(first, size)
-    pairs = keys[rows] * len(strings) + values[rows]
+    pairs = keys[rows].astype(np.int64) * len(strings) + values[rows]
     kind, different = pd.factorize(pairs)
     encode = json.JSONEncoder(ensure_ascii=False).encode
     written = [

@@ -121,86 +121,44 @@ def split_strings(data: bytes, at: int, stop: int) -> list[bytes]:
     return strings
 
 
-@dataclass(frozen=True, eq=False)
-class Varints:
-    """The numbers in some bytes, found by the bytes that end them.
-
-    Parameters
-    ----------
-    data
-        The bytes.
-    """
-
-    data: Bytes
-
-    @cached_property
-    def last(self) -> Ints:
-        """Where each number's last byte stands."""
-        return np.flatnonzero(self.data < 128)
-
-    @cached_property
-    def _upto(self) -> npt.NDArray[np.int32]:
-        return np.cumsum(self.data < 128, dtype=np.int32)
-
-    def find(self, at: Ints) -> Ints:
-        """Tell which number begins at each of some places.
-
-        Raises
-        ------
-        ValueError
-            If none begins there.
-        """
-        inner = at[at > 0] - 1
-        if len(at) and (at.min() < 0 or at.max() > len(self.data)):
-            raise ValueError("a field that ends outside the data")
-        if (self.data[inner] > 127).any():
-            raise ValueError("a field that ends within a number")
-        found = np.zeros(len(at), dtype=np.int64)
-        found[at > 0] = self._upto[inner]
-        return found
-
-    @cached_property
-    def _eights(self) -> Words:
-        """The eight bytes from each place on, as one number."""
-        padded = np.zeros(len(self.data) + 8, dtype=np.uint8)
-        padded[:-8] = self.data
-        return np.ndarray(len(self.data), dtype="<u8", buffer=padded, strides=(1,))
-
-    def read(self, number: Ints | None = None) -> Words:
-        """Decode some of the numbers, or all.
-
-        Raises
-        ------
-        ValueError, OverflowError
-            If one is longer than 64 bits.
-        """
-        if number is None:
-            last = self.last
-            first = np.append(np.zeros(1, dtype=np.int64), last + 1)[: len(last)]
-        else:
-            last, first = self.last[number], self.last[number - 1] + 1
-            first[number == 0] = 0
-        size = last - first
-        value = self._eights[first] & _OWN[np.minimum(size, 8)]
-        # Each step closes every other gap: sevens of bits become fourteens, then twenty-eights.
-        for low, high, gap in _GAPS:
-            value = (value & low) | ((value & high) >> gap)
-        for row in np.flatnonzero(size > 7).tolist():
-            value[row], _ = read_varint(self.data[first[row] : last[row] + 1].tobytes(), 0)
-        return value
-
-
 def unpack(data: Bytes) -> Words:
     """Decode all the numbers in some bytes.
 
     Raises
     ------
-    ValueError
+    ValueError, OverflowError
         If the last one is cut short, or one is longer than 64 bits.
     """
     if len(data) and data[-1] > 127:
         raise ValueError("a number that is cut short")
-    return Varints(data).read()
+    last = np.flatnonzero(data < 128)
+    value = data[last].astype(np.uint64)
+    more = np.diff(last, prepend=-1) - 1
+    rows = np.flatnonzero(more)
+    if not len(rows):
+        return value
+    more = more[rows]
+    first = last[rows] - more
+    padded = np.zeros(len(data) + 8, dtype=np.uint8)
+    padded[:-8] = data
+    eights = np.ndarray(len(data), dtype="<u8", buffer=padded, strides=(1,))  # from each place on
+    part = eights[first]
+    part &= _OWN[np.minimum(more, 8)]
+    longest = more.max()
+    # Each step closes every other gap: sevens of bits become fourteens, then twenty-eights.
+    for low, high, gap in _GAPS:
+        if longest < gap:
+            break
+        upper = part & high
+        upper >>= gap
+        part &= low
+        part |= upper
+    if longest > 7:
+        for row in np.flatnonzero(more > 7).tolist():
+            number = data[first[row] : first[row] + more[row] + 1]
+            part[row], _ = read_varint(number.tobytes(), 0)
+    value[rows] = part
+    return value
 
 
 def unzigzag(values: Words) -> Ints:
@@ -223,19 +181,47 @@ def sum_up(differences: Ints, counts: Ints) -> Ints:
 
 
 @dataclass(frozen=True, eq=False)
+class Numbers:
+    """Bytes that hold nothing but numbers.
+
+    Parameters
+    ----------
+    data
+        The bytes.
+    """
+
+    data: Bytes
+
+    @cached_property
+    def values(self) -> Words:
+        """All the numbers."""
+        return unpack(self.data)
+
+    @cached_property
+    def last(self) -> Ints:
+        """Where the last byte of each stands."""
+        return np.flatnonzero(self.data < 128)
+
+    @cached_property
+    def upto(self) -> npt.NDArray[np.int32]:
+        """How many end before each place, the end of the data included."""
+        return np.cumsum(np.append(np.False_, self.data < 128), dtype=np.int32)
+
+
+@dataclass(frozen=True, eq=False)
 class Messages:
-    """Messages of one kind, their fields as numbers of a `Varints`.
+    """Messages of one kind.
 
     Attributes
     ----------
-    varints
-        The numbers.
+    numbers
+        The numbers that they consist of.
     first, count
         By field: for each message the first number within, and how many there are; a field that
         is a number itself counts 1, one that is missing 0.
     """
 
-    varints: Varints
+    numbers: Numbers
     first: dict[int, Ints]
     count: dict[int, Ints]
 
@@ -243,21 +229,26 @@ class Messages:
         """Read a field that is one number."""
         found = np.full(len(self.first[field]), default, dtype=np.uint64)
         there = np.flatnonzero(self.count[field])
-        found[there] = self.varints.read(self.first[field][there])
+        found[there] = self.numbers.values[self.first[field][there]]
         return found
 
-    def values(self, field: int) -> Words:
-        """Read a field of many numbers, those of all messages behind each other."""
-        return self.varints.read(count_up(self.first[field], self.count[field]))
+    def values(self, field: int, rows: Ints | slice = slice(None)) -> Words:
+        """Read a field of many numbers, those of all messages, or some, behind each other."""
+        return self.numbers.values[count_up(self.first[field][rows], self.count[field][rows])]
+
+    def open(self, field: int, fields: dict[int, int]) -> "Messages":
+        """Find fields in the messages that a field of each message is; see `read_messages`."""
+        first = self.first[field]
+        return _find_fields(self.numbers, first, first + self.count[field], fields)
 
 
-def read_messages(varints: Varints, at: Ints, stop: Ints, fields: dict[int, int]) -> Messages:
-    """Find fields in many messages at once, in step: one field of every message at a time.
+def read_messages(data: Bytes, at: Ints, stop: Ints, fields: dict[int, int]) -> Messages:
+    """Find fields in many messages at once.
 
     Parameters
     ----------
-    varints
-        The data that hold them.
+    data
+        Bytes that hold the messages, and nothing but numbers.
     at, stop
         Where each message begins and ends.
     fields
@@ -267,36 +258,51 @@ def read_messages(varints: Varints, at: Ints, stop: Ints, fields: dict[int, int]
     ------
     UnusualError
         If a field is there twice, or is of another type than told.
-    ValueError
+    ValueError, OverflowError
         If a message is malformed.
     """
-    here, end = varints.find(at), varints.find(stop)
-    first = {field: np.zeros(len(at), dtype=np.int64) for field in fields}
-    count = {field: np.zeros(len(at), dtype=np.int64) for field in fields}
+    if (data[stop[stop > at] - 1] > 127).any():
+        raise ValueError("a message that ends within a number")
+    numbers = Numbers(data)
+    return _find_fields(numbers, numbers.upto[at], numbers.upto[stop], fields)
+
+
+def _find_fields(numbers: Numbers, here: Ints, end: Ints, fields: dict[int, int]) -> Messages:
+    """Walk through messages in step, one field of each at a time, told as ranges of numbers."""
+    first = {field: np.zeros(len(here), dtype=np.int64) for field in fields}
+    count = {field: np.zeros(len(here), dtype=np.int64) for field in fields}
     live = np.flatnonzero(here < end)
     here, end = here[live], end[live]
     while len(live):
         if (here + 1 >= end).any():
             raise ValueError("a field that is cut short")
-        tag, size = varints.read(here), varints.read(here + 1)
-        field, kind = tag >> np.uint64(3), tag & np.uint64(7)
-        inner = np.where(kind == _BYTES, here + 2, here + 1)
-        after = here + 2
-        packed = np.flatnonzero(kind == _BYTES)
-        if not np.isin(kind, (_NUMBER, _BYTES)).all():
-            raise UnusualError("a field of another type")
-        if (size[packed] >> np.uint64(31)).any():
-            raise ValueError("a field that is longer than any message")
-        ends = varints.last[here[packed] + 1] + 1 + size[packed].astype(np.int64)
-        after[packed] = varints.find(ends)
+        tags = numbers.values[here]
+        after = np.zeros_like(here)
+        rest = np.arange(len(live))
+        while len(rest):  # mostly all messages have the same field next
+            same = tags[rest] == tags[rest[0]]
+            rows, rest, tag = rest[same], rest[~same], int(tags[rest[0]])
+            inner, after[rows] = _skip_field(numbers, here[rows], tag & 7)
+            field, mine = tag >> 3, live[rows]
+            if field in fields:
+                if tag & 7 != fields[field] or count[field][mine].any():
+                    raise UnusualError("a field twice, or of another type than it should be")
+                first[field][mine], count[field][mine] = inner, after[rows] - inner
         if (after > end).any():
             raise ValueError("a field that is longer than its message")
-        for known, wire in fields.items():
-            rows = np.flatnonzero(field == known)
-            if (kind[rows] != wire).any() or count[known][live[rows]].any():
-                raise UnusualError("a field twice, or of another type than it should be")
-            first[known][live[rows]] = inner[rows]
-            count[known][live[rows]] = (after - inner)[rows]
         on = np.flatnonzero(after < end)
         live, here, end = live[on], after[on], end[on]
-    return Messages(varints, first, count)
+    return Messages(numbers, first, count)
+
+
+def _skip_field(numbers: Numbers, here: Ints, wire: int) -> tuple[Ints, Ints]:
+    """Find where the contents of fields begin, and what comes after them."""
+    if wire == _NUMBER:
+        return here + 1, here + 2
+    if wire != _BYTES:
+        raise UnusualError("a field of another type")
+    size = np.minimum(numbers.values[here + 1], np.uint64(len(numbers.data))).astype(np.int64)
+    stop = numbers.last[here + 1] + 1 + size
+    if (stop > len(numbers.data)).any() or (numbers.data[stop - 1] > 127).any():
+        raise ValueError("a field that ends within a number")
+    return here + 2, numbers.upto[stop]

@@ -1,19 +1,19 @@
 """Ways as runs of vertices: where they lie, and the stretches of them that the file holds."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from survey.sources.contents import Contents
+from survey.sources.contents import Contents, Rows
 from survey.sources.pbf_blocks import Flags, Objects, Places
 from survey.sources.varints import Ints, count_up
 
-_FAR = 1 << 40  # beyond any place
-
 Box = tuple[float, float, float, float]
-Boxes = npt.NDArray[Any]
+Boxes = npt.NDArray[np.int32]
+
+FAR = (1 << 31) - 1
+"""Beyond any place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Ways:
 
     objects: Objects
     rank: Ints
-    spots: Ints
+    spots: Rows
     boxes: Boxes
 
     def take(self, rows: Ints) -> "Ways":
@@ -62,41 +62,38 @@ class Stretches:
     part: Ints
     count: Ints
     nodes: Ints
-    spots: Ints
+    spots: Rows
 
-    def take(self, rows: Flags) -> "Stretches":
-        """Copy some of them."""
-        inner = np.repeat(rows, self.count)
+    def take(self, rows: Ints) -> "Stretches":
+        """Copy some of them, in the order of `rows`."""
+        inner = count_up((np.cumsum(self.count) - self.count)[rows], self.count[rows])
         return Stretches(
             self.way[rows], self.part[rows], self.count[rows], self.nodes[inner], self.spots[inner]
         )
 
 
-def find_ways(contents: Contents, members: Ints) -> Ways:
-    """Find the ways that have a key that was asked for or are of `members`, and where they lie."""
-    needed = (contents.ways.tag_count > 0) | np.isin(contents.ways.ids, members)
-    rows = np.flatnonzero(needed)
-    objects = contents.ways.take(rows)
-    turn = None
+def find_ways(contents: Contents) -> Ways:
+    """Find where the ways of a file lie."""
+    objects, turn = contents.ways, None
     if contents.turns is not None:
-        turn = np.repeat(contents.turns[1][rows], objects.ref_count)
+        turn = np.repeat(contents.turns[1], objects.ref_count)
     spots = contents.locate(objects.refs, turn)
     spots[objects.refs < 0] = -1  # an editor's drafts, which are not in OpenStreetMap
-    return Ways(objects, rows, spots, _bound(contents, objects, spots))
+    return Ways(objects, np.arange(len(objects.ids)), spots, _bound(contents, objects, spots))
 
 
-def _bound(contents: Contents, objects: Objects, spots: Ints) -> Boxes:
-    boxes = np.repeat([[_FAR, _FAR, -_FAR, -_FAR]], len(objects.ids), axis=0)
-    known = spots >= 0
-    owner = np.repeat(np.arange(len(objects.ids)), objects.ref_count)[known]
-    counts = np.bincount(owner)
-    way = np.flatnonzero(counts)
-    first = (np.cumsum(counts) - counts)[way]
-    if len(way):
+def _bound(contents: Contents, objects: Objects, spots: Rows) -> Boxes:
+    boxes = np.repeat(np.array([[FAR, FAR, -FAR, -FAR]], np.int32), len(objects.ids), axis=0)
+    rows = np.flatnonzero(objects.ref_count)
+    first = (np.cumsum(objects.ref_count) - objects.ref_count)[rows]
+    if len(rows) and len(contents.places.ids):
+        lost = np.flatnonzero(spots < 0)
         for side, places in enumerate((contents.places.x, contents.places.y)):
-            values = places[spots[known]]
-            boxes[way, side] = np.minimum.reduceat(values, first)
-            boxes[way, side + 2] = np.maximum.reduceat(values, first)
+            values = places[spots]
+            values[lost] = FAR
+            boxes[rows, side] = np.minimum.reduceat(values, first)
+            values[lost] = -FAR
+            boxes[rows, side + 2] = np.maximum.reduceat(values, first)
     return boxes
 
 
@@ -115,25 +112,31 @@ def touch_box(boxes: Boxes, box: Box) -> Flags:
 def find_stretches(ways: Ways) -> Stretches:
     """Cut ways where nodes have no place; a node that is named twice in a row is one vertex."""
     refs = ways.objects.refs
-    owner = np.repeat(np.arange(len(ways.objects.ids)), ways.objects.ref_count)
+    owner = np.repeat(np.arange(len(ways.objects.ids), dtype=np.int32), ways.objects.ref_count)
     known = ways.spots >= 0
     fresh = np.r_[True, (refs[1:] != refs[:-1]) | (owner[1:] != owner[:-1])][: len(refs)]
     vertex = np.flatnonzero(known & fresh)
-    way, gap = owner[vertex], np.cumsum(~known)[vertex]
+    way, gap = owner[vertex], np.cumsum(~known, dtype=np.int32)[vertex]
     new = np.r_[True, (way[1:] != way[:-1]) | (gap[1:] != gap[:-1])][: len(way)]
     count = np.diff(np.r_[np.flatnonzero(new), len(new)])
     long = count > 1
     vertex, way = vertex[np.repeat(long, count)], way[new][long]
     part = np.arange(len(way)) - np.searchsorted(way, way)
-    return Stretches(way, part, count[long], refs[vertex], ways.spots[vertex])
+    return Stretches(way.astype(np.int64), part, count[long], refs[vertex], ways.spots[vertex])
+
+
+def find_cut(ways: Ways) -> Flags:
+    """Tell which ways have nodes without a place."""
+    cut = np.zeros(len(ways.objects.ids), dtype=np.bool_)
+    lost = np.flatnonzero(ways.spots < 0)
+    cut[np.searchsorted(np.cumsum(ways.objects.ref_count), lost, side="right")] = True
+    return cut
 
 
 def find_whole(ways: Ways, stretches: Stretches) -> Flags:
     """Tell which ways have all their nodes, and at least two."""
     size = len(ways.objects.ids)
-    owner = np.repeat(np.arange(size), ways.objects.ref_count)
-    lost = np.bincount(owner[ways.spots < 0], minlength=size)
-    whole: Flags = (np.bincount(stretches.way, minlength=size) == 1) & (lost == 0)
+    whole: Flags = (np.bincount(stretches.way, minlength=size) == 1) & ~find_cut(ways)
     return whole
 
 

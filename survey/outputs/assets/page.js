@@ -58,7 +58,10 @@
       box.append(label);
       return input;
     });
-    return (n) => { inputs[n].checked = true; };
+    return (n) => {
+      inputs[n].checked = true;
+      inputs.forEach((input, k) => input.parentNode.classList.toggle("on", k === n));
+    };
   }
 
   function slider(box, choice, pick) {
@@ -104,8 +107,7 @@
     const spec = layer.survey;
     const list = make("ul");
     const look = LOOKS[spec.look];
-    const used = spec.collection
-      ? new Set(spec.collection.features.map((one) => one.properties.style)) : new Set([spec.look]);
+    const used = new Set(spec.features ? spec.features.map((fact) => fact.style) : [spec.look]);
     for (const [name, style] of Object.entries(look || {})) {
       if (!used.has(name) || !style.label) continue;
       const line = make("li");
@@ -125,27 +127,35 @@
     return classes;
   }
 
-  const isByOdds = (layer) => layer.survey.collection
-    && layer.survey.collection.features.some((one) => "prob" in one.properties);
+  const isByOdds = ({survey: {features}}) => Boolean(features) && features.some((fact) => "prob" in fact);
 
-  function legend(layers, turn) {
+  function entry(label, on, turn) {
+    const box = make("div", undefined, "survey-entry");
+    const line = make("label");
+    const input = Object.assign(make("input"), {type: "checkbox", checked: on});
+    input.addEventListener("change", () => turn(input.checked));
+    line.append(input, make("span", label));
+    box.append(line);
+    box.classList.toggle("off", !on);
+    return {box, show(now) {
+      input.checked = now;
+      box.classList.toggle("off", !now);
+    }};
+  }
+
+  function legend(layers, turn, turnGround) {
     const box = make("section", undefined, "survey-legend");
     box.append(make("h2", ["图例", "Legend"]));
     if (layers.some(isByOdds)) {
-      box.append(make("p", ["颜色：入样概率（线为小巷，面为小区）", "Colour: odds of being drawn (lines alleys, areas compounds)"]),
-        oddsSigns());
+      box.append(make("p", ["颜色：入样概率（线为小巷，面为小区），虚线近数据边缘",
+        "Colour: odds of being drawn (lines alleys, areas compounds); dashed near the data's edge"]), oddsSigns());
     }
     for (const layer of layers) {
-      const label = make("label");
-      const input = Object.assign(make("input"), {type: "checkbox", checked: layer.on});
-      input.addEventListener("change", () => turn(layer, input.checked));
-      layer.box = input;
-      label.append(input, make("span", layer.survey.label));
-      layer.entry = make("div", undefined, "survey-entry");
-      layer.entry.append(label);
-      if (!isByOdds(layer)) layer.entry.append(signs(layer));
-      box.append(layer.entry);
+      layer.entry = entry(layer.survey.label, layer.on, (on) => turn(layer, on));
+      if (!isByOdds(layer)) layer.entry.box.append(signs(layer));
+      box.append(layer.entry.box);
     }
+    box.append(entry(["底图：街道、建筑、地名", "Background: streets, buildings, names"], true, turnGround).box);
     return box;
   }
 
@@ -233,12 +243,14 @@
     L.control.scale({imperial: false, position: "bottomleft"}).addTo(map);
   }
 
-  // What is printed is the map as it stands on the screen, made to fit the sheet: no event tells
-  // early enough to paint it anew, so the measure is kept ready.
+  // What is printed is the map as it stands on the screen, made to fit the sheet: canvases that are
+  // painted anew for paper, twice even, would be white sheets over one another. So the measure is
+  // kept ready; only the panel, whose words take another form on paper, is measured on the way.
   function fitSheet(map) {
-    const [wide, high] = [746, 575];  // pixels that A4 landscape leaves for the map
-    const box = map.getContainer();
+    const [wide, high] = [746, 610];  // pixels that A4 landscape leaves for the map
+    const box = map.getContainer(), panel = document.querySelector(".survey-panel");
     const keep = () => {
+      if (window.matchMedia("print").matches) return;
       const [x, y] = [box.clientWidth, box.clientHeight];
       const scale = Math.min(wide / x, high / y);
       for (const [name, value] of [["scale", scale], ["width", `${x}px`], ["height", `${y}px`]]) {
@@ -246,6 +258,11 @@
       }
       map.invalidateSize({animate: false});
     };
+    window.addEventListener("beforeprint", () => {
+      root.classList.add("survey-sheet");
+      root.style.setProperty("--panel-scale", Math.min(1, high / panel.scrollHeight));
+      root.classList.remove("survey-sheet");
+    });
     // The head grows with its words, which no event of the window tells.
     new ResizeObserver(keep).observe(box);
     keep();
@@ -253,45 +270,86 @@
 
   // -- the whole ------------------------------------------------------------------------------
 
-  survey.open = (map, layers, plan) => {
-    const chosen = {};
-    for (const choice of plan.choices) chosen[choice.group] = choice.start;
-    for (const layer of layers) {
-      layer.on = layer.survey.show;
-      if (layer.survey.group) layer.choose(chosen[layer.survey.group]);
-    }
+  // Where the background may write no name: below badges and the map's own signs.
+  function obstacles(map, layers) {
+    const box = map.getContainer();
+    const signs = [".leaflet-bar", ".leaflet-control-scale", ".survey-north"].join(",");
+    return () => {
+      const edge = box.getBoundingClientRect(), size = map.getSize(), taken = [];
+      for (const {left, top, right, bottom} of [...box.querySelectorAll(signs)].map((one) => one.getBoundingClientRect())) {
+        taken.push([left - edge.left, top - edge.top, right - edge.left, bottom - edge.top]);
+      }
+      for (const layer of layers) {
+        if (!layer.on) continue;
+        for (const badge of survey.badgesOf(layer)) {
+          const {x, y} = map.latLngToContainerPoint(badge.getLatLng()), r = badge.getRadius() + 1;
+          if (x > -r && y > -r && x < size.x + r && y < size.y + r) taken.push([x - r, y - r, x + r, y + r]);
+        }
+      }
+      return taken;
+    };
+  }
 
+  function showPanel(map, head) {
+    const open = button("panel", ["图例与搜索", "Legend and search"], () => {
+      const shut = document.body.classList.toggle("survey-shut");
+      open.setAttribute("aria-expanded", String(!shut));
+      map.invalidateSize({animate: false});
+    });
+    open.setAttribute("aria-expanded", "true");
+    head.append(open);
+    if (window.innerWidth <= 700) open.click();
+  }
+
+  function languages(head) {
+    let lang = /^zh/.test(navigator.language) ? 0 : 1;
+    const other = make("button", undefined, "survey-language");
+    other.type = "button";
+    other.append(make("span", ["English", "中文"]));
+    other.addEventListener("click", () => { lang = 1 - lang; speak(lang); });
+    head.append(other);
+    return () => speak(lang);
+  }
+
+  // `all` are the layers from the highest to the lowest; those without a word in the legend stay on.
+  survey.open = (map, all, ground, plan) => {
+    const layers = all.filter((layer) => layer.survey);
+    const chosen = {}, choosers = {};
+    for (const choice of plan.choices) chosen[choice.group] = choice.start;
+
+    const fit = ([west, south, east, north]) =>
+      map.fitBounds([[south, west], [north, east]], {animate: false, padding: [14, 14]});
     // No line and no area covers a badge, of whichever layer.
     const order = () => {
-      const shown = layers.filter((layer) => layer.on && layer.survey.collection).reverse();
+      const shown = layers.filter((layer) => layer.on && layer.survey.features).reverse();
       for (const layer of shown) layer.eachLayer((inner) => inner.bringToFront());
       for (const layer of shown) for (const badge of survey.badgesOf(layer)) badge.bringToFront();
+      ground.placeNames();
+    };
+    const fill = (layer) => {
+      const option = layer.survey.group ? chosen[layer.survey.group] : 0;
+      if (layer.on && layer.choose && layer.option !== option) layer.choose(option);
     };
     const turn = (layer, on) => {
       layer.on = on;
-      layer.box.checked = on;
+      layer.entry.show(on);
+      fill(layer);
       if (on) layer.addTo(map); else layer.remove();
-      layer.entry.classList.toggle("off", !on);
       order();
     };
-
-    const choosers = {};
     const choose = (group, option) => {
       chosen[group] = option;
       map.closePopup();
-      for (const layer of layers) if (layer.survey.group === group) layer.choose(option);
+      layers.forEach(fill);
       choosers[group].show(option);
+      const {bounds} = plan.choices.find((one) => one.group === group);
+      if (bounds.length) fit(bounds[option]);
       order();
-      const bounds = (plan.choices.find((one) => one.group === group).bounds || [])[option];
-      if (bounds) fit(bounds);
     };
-    const fit = ([west, south, east, north]) =>
-      map.fitBounds([[south, west], [north, east]], {animate: false, padding: [14, 14]});
-
     const land = (hit) => {
       if (hit.place) { map.setView(hit.place, 17, {animate: false}); return; }
       const {layer, fact} = hit;
-      const group = layer.survey.group;
+      const {group} = layer.survey;
       if (group && fact.of && !fact.of.includes(chosen[group])) choose(group, fact.of[0]);
       if (!layer.on) turn(layer, true);
       const path = layer.paths.get(fact);
@@ -307,31 +365,26 @@
       panel.append(choosers[choice.group].box);
       choosers[choice.group].show(choice.start);
     }
-    panel.append(legend(layers, turn));
-    for (const layer of layers) if (!layer.on) { layer.remove(); layer.entry.classList.add("off"); }
+    for (const layer of layers) layer.on = layer.survey.show;
+    panel.append(legend(layers, turn, (on) => { if (on) ground.addTo(map); else ground.remove(); }));
 
     const head = document.querySelector(".survey-buttons");
-    const open = button("panel", ["图例与搜索", "Legend and search"], () => {
-      const shut = document.body.classList.toggle("survey-shut");
-      open.setAttribute("aria-expanded", String(!shut));
-      map.invalidateSize({animate: false});
-    });
-    open.setAttribute("aria-expanded", "true");
-    if (window.innerWidth <= 700) open.click();
-    let lang = /^zh/.test(navigator.language) ? 0 : 1;
-    const other = make("button", undefined, "survey-language");
-    other.type = "button";
-    other.append(make("span", ["English", "中文"]));
-    other.addEventListener("click", () => { lang = 1 - lang; speak(lang); });
-    head.append(other, open);
-
+    const talk = languages(head);
+    showPanel(map, head);
     word(map.getContainer(), "aria-label", ["地图，方向键移动", "Map, moved by the arrow keys"]);
     word(document.querySelector(".leaflet-control-zoom-in"), "title", ["放大", "Zoom in"]);
     word(document.querySelector(".leaflet-control-zoom-out"), "title", ["缩小", "Zoom out"]);
     tools(map);
     fitSheet(map);
-    fit(plan.bounds);
+    const first = plan.choices.find((one) => one.bounds.length);
+    fit(first ? first.bounds[first.start] : plan.bounds);
+    layers.forEach(fill);
+    for (const layer of all) if (layer.on !== false) layer.addTo(map);
+    // Names stand above the lines that they would else be crossed out by, and keep off the badges.
+    if (map.getPane("surveyNames")) map.getPane("surveyNames").style.zIndex = 450;
+    document.addEventListener("survey-language", ({detail}) => ground.setLanguage(detail));
+    ground.setObstacles(obstacles(map, layers));
+    talk();
     order();
-    speak(lang);
   };
 })();

@@ -8,11 +8,10 @@
   function index(layers, names) {
     const found = [];
     for (const layer of layers) {
-      if (!layer.survey.collection || layer.survey.unsearched) continue;
-      for (const {properties: fact} of layer.survey.collection.features) {
-        const title = [].concat(fact.title);
+      if (!layer.survey.features || layer.survey.unsearched) continue;
+      for (const fact of layer.survey.features) {
         found.push({title: fact.title, of: layer.survey.label, layer, fact,
-          words: title.concat(fact.also || []).join("\n").toLowerCase()});
+          words: [].concat(fact.title).join("\n").toLowerCase()});
       }
     }
     for (const [title, lon, lat] of names) {
@@ -59,8 +58,9 @@
       told.textContent = "";
       if (!asked) return;
       const all = entries.filter(({words}) => words.includes(asked));
-      // Names that begin with what was typed come first.
-      all.sort((a, b) => !("\n" + a.words).includes("\n" + asked) - !("\n" + b.words).includes("\n" + asked));
+      // The name itself comes first, then names that begin with what was typed.
+      const rank = ({words}) => `\n${words}\n`.includes(`\n${asked}\n`) ? 0 : `\n${words}`.includes(`\n${asked}`) ? 1 : 2;
+      all.sort((a, b) => rank(a) - rank(b));
       hits = all.slice(0, MOST_FOUND);
       hits.forEach((hit, n) => {
         const item = Object.assign(make("li", hit.title), {id: `survey-found-${n}`});

@@ -25,6 +25,10 @@ const survey = (() => {
       community: point("#F0E442", "社", {label: ["城市社区", "Community"], sides: 3, ink: "#222",
         rim: "#5f5800", badge: 15, drop: 2, size: 0.75}),
     },
+    chosen: {
+      chosen: {label: ["所选点位", "The chosen point"], tint: "rgba(255, 255, 255, 0.5)", rim: "#111", rimWidth: 3,
+        color: "#111", weight: 3, fillOpacity: 0, badge: 17},
+    },
     draws: {
       drawn: {label: ["抽中（数字为序号）", "Drawn (slot)"], color: "#6a1b9a", tint: "#6a1b9a",
         weight: 4, opacity: 0.8, fillOpacity: 0.18, badge: 8},
@@ -141,8 +145,16 @@ const survey = (() => {
     return places;
   }
 
+  // Of a point its place, of a line its lines, of an area its polygons' rings.
+  function unpackShape(parts) {
+    const flip = (line) => unpack(line).map(([lat, lon]) => [lon, lat]);
+    if (Array.isArray(parts[0][0])) return {type: "MultiPolygon", coordinates: parts.map((rings) => rings.map(flip))};
+    if (parts.length === 1 && parts[0].length === 2) return {type: "Point", coordinates: flip(parts[0])[0]};
+    return {type: "MultiLineString", coordinates: parts.map(flip)};
+  }
+
   function drawBadge(context, at, radius, style, letter) {
-    const {sides = 0, turn = 0, tint, ink = "#fff", rim = "#fff", drop = 1, size = 1.05} = style;
+    const {sides = 0, turn = 0, tint, ink = "#fff", rim = "#fff", rimWidth = 1.5, drop = 1, size = 1.05} = style;
     context.setLineDash([]);
     context.globalAlpha = 1;
     context.beginPath();
@@ -154,7 +166,7 @@ const survey = (() => {
     context.closePath();
     context.fillStyle = tint;
     context.fill();
-    context.lineWidth = 1.5;
+    context.lineWidth = rimWidth;
     context.strokeStyle = rim;
     context.stroke();
     if (!letter) return;
@@ -219,7 +231,7 @@ const survey = (() => {
     return table;
   }
 
-  function popup(spec, fact) {
+  function popup(spec, fact, option) {
     const box = make("div", undefined, "survey-facts");
     box.append(make("h2", fact.title));
     const list = make("dl");
@@ -227,7 +239,8 @@ const survey = (() => {
       if (fact.values[i] !== null) list.append(make("dt", label), make("dd", fact.values[i]));
     });
     box.append(list);
-    if (fact.rows && fact.rows.length) box.append(factTable(spec, fact.rows));
+    const rows = fact.rows && spec.turning ? [fact.rows[fact.of.indexOf(option)]] : fact.rows;
+    if (rows && rows.length) box.append(factTable(spec, rows));
     const items = spec.forms[fact.style];
     if (items) {
       const form = make("details");
@@ -260,18 +273,30 @@ const survey = (() => {
     };
   }
 
-  // A layer whose features answer a click. Where `spec.group` names a choice of the page, `choose`
-  // makes the features of one of its options, when they are asked for: a city has thousands.
+  function toFeature(fact) {
+    const shape = unpackShape(fact.shape);
+    if (!fact.badge || shape.type === "Point") return {type: "Feature", properties: fact, geometry: shape};
+    const badge = unpackShape([fact.badge]);
+    return {type: "Feature", properties: fact, geometry: {type: "GeometryCollection", geometries: [shape, badge]}};
+  }
+
+  // A layer whose features answer a click. They are made when the layer is first shown, and where
+  // `spec.group` names a choice of the page, those of the chosen option alone: a city has thousands.
   function features(spec) {
     const layer = L.layerGroup();
-    const all = spec.collection.features;
     const silent = spec.look === "subdistricts";
+    for (const fact of spec.features) {
+      fact.title = spec.words[fact.title];
+      fact.values = (fact.values || []).map((word) => spec.words[word]);
+    }
     layer.survey = spec;
+    layer.paths = new Map();
     layer.choose = (option) => {
-      const mine = ({properties: {of}}) => of === undefined || of.includes(option);
+      const mine = ({of}) => of === undefined || of.includes(option);
       layer.clearLayers();
-      layer.paths = new Map();
-      layer.addLayer(L.geoJSON(all.filter(mine), {
+      layer.paths.clear();
+      layer.option = option;
+      layer.addLayer(L.geoJSON(spec.features.filter(mine).map(toFeature), {
         ...(silent && quiet),
         style: ({properties: fact}) => styleOf(spec, fact),
         pointToLayer: ({properties: fact}, place) => new Badge(place, styleOf(spec, fact)),
@@ -280,11 +305,10 @@ const survey = (() => {
           layer.paths.set(fact, path);
           if (silent) return;
           path.bindTooltip(() => make("span", fact.title), {sticky: true});
-          path.bindPopup(() => popup(spec, fact), {maxWidth: 340, maxHeight: 340});
+          path.bindPopup(() => popup(spec, fact, option), {maxWidth: 340, maxHeight: 340});
         },
       }));
     };
-    layer.choose(0);
     return layer;
   }
 
@@ -295,10 +319,10 @@ const survey = (() => {
     layer.survey = spec;
     layer.choose = (option) => {
       layer.clearLayers();
+      layer.option = option;
       const shown = spec.group ? spec.lines[option] : spec.lines[0];
       layer.addLayer(L.polyline(shown.map(unpack), {...style, interactive: false}));
     };
-    layer.choose(0);
     return layer;
   }
 

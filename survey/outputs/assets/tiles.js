@@ -12,7 +12,8 @@ var surveyTiles = (function () {
   var SPARE_PX = 4;       // the offset is no straight function between the corners of a view
   var NAMES = "surveyNames";
   var SAID = {
-    ask: ["密钥只留在内存中，不写入文件", "The token stays in memory and is not written anywhere"],
+    ask: ["这个底图需要您的密钥；它只留在内存中，不写入文件",
+      "These tiles need your token; it stays in memory and is not written anywhere"],
     disk: ["这个瓦片服务不接受从磁盘打开的页面：请把文件放到网站上，或换一个来源",
       "These tile servers refuse pages that were opened from disk: put the file on a web server, or use another source"],
     failed: ["瓦片没有取到：请检查网络、密钥和服务条款", "No tile came: check the network, the token and the service's terms"],
@@ -62,7 +63,7 @@ var surveyTiles = (function () {
     return inBox(found) ? found : [lon, lat];
   }
 
-  // Each tile is moved by itself: the offset grows by up to 4 in 1000, several pixels on a screen.
+  // Each tile is moved by itself: the offset grows by up to 6 in 1000, several pixels on a screen.
   // Its edges are those of its neighbours, so that no seam opens.
   var Moved = L.TileLayer.extend({
     _placeTile: function (coords) {
