@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -21,8 +21,9 @@ from survey.records import add_round, find_stale, list_others, note_odds, show_r
 from survey.sampling.draw import Draw, draw_round, hash_frame
 from survey.sampling.odds import visit_odds
 from survey.sampling.reach import measure_catchments, measure_reach
+from survey.sources.extract import OsmData
 from survey.staging import guard_writing, publish_files, refuse_existing, stage_files
-from survey.tables import TABLES
+from survey.tables import TABLES, empty
 from survey.workspace import (
     Report,
     Workspace,
@@ -31,6 +32,9 @@ from survey.workspace import (
     save_workspace,
     start_manifest,
 )
+
+MOST_CATCHMENTS = 500
+"""How many points at most have their catchments drawn."""
 
 _RECORDS = ("rounds", "draws", "mocks")
 _OF_FRAME = {"audit": "audit", "odds": "odds", "priorities": "priorities", "sites": "site"}
@@ -67,9 +71,8 @@ def run_city(
     config
         What `read_config` read.
     folder
-        Where to write ``<stem>.gpkg``, the maps (``index.html`` leads to them) and a CSV of every
-        table. What an earlier run for the same city left there is replaced, its rounds of other
-        ids kept.
+        Where to write ``<stem>.gpkg``, the maps, an index of them and a CSV of every table. What
+        an earlier run for the same city left is replaced, its rounds of other ids kept.
     replace
         Replace files of these names even if they are another city's.
     report
@@ -98,34 +101,14 @@ def run_city(
         odds = _work_out_odds(frame, reach, config, report)
         report("auditing coverage")
         audit = audit_coverage(frame, rules=config.rules, min_share=config.min_share)
-        manifest = start_manifest(osm)
-        manifest["inputs"]["layers"] = frame.source.get("layers", {})
-        manifest["parameters"]["audit"] = {
-            "rules": list(config.rules),
-            "min_share": config.min_share,
-        }
+        manifest = _begin_manifest(osm, frame, config, odds)
         rounds = add_round(earlier, draw, manifest)
-        if odds is not None:
-            manifest = note_odds(manifest, config.design)
-        stale = find_stale(rounds["rounds"], draw.rounds["frame_hash"].iloc[0], report)
         report(f"writing {home}")
         made = content | rounds | audit.tables | ({} if odds is None else {"odds": odds})
         made |= _keep_mocks(earlier, report)
         tables = [path.name for path in export_tables(made, stage)]
-        maps = save_maps(
-            stage,
-            config.stem,
-            frame,
-            others=list_others(home, config.stem, [workspace, *tables]),
-            **show_rounds(rounds["rounds"], rounds["draws"], stale),
-            mocks=made.get("mocks"),
-            odds=odds,
-            audit=audit,
-            reach=reach,
-            catchments=made["catchments"],
-            ground=find_ground(osm.features),
-            names=find_names(osm),
-        )
+        others = list_others(home, config.stem, [workspace, *tables])
+        maps = _draw_maps(stage, config.stem, frame, osm, made, audit, others, report)
         manifest["files"] = [*(path.name for path in maps), *tables]
         save_workspace(stage / workspace, osm_tables(osm) | made, manifest)
         # The workspace goes first: it names the others as files of this run.
@@ -133,6 +116,34 @@ def run_city(
         _remove_left(home, config.stem, earlier, manifest["files"])
     end = len(maps) + 1
     return CityResult(frame, draw, odds, audit, paths[0], paths[1:end], paths[end:])
+
+
+def _begin_manifest(
+    osm: OsmData, frame: Frame, config: CityConfig, odds: pd.DataFrame | None
+) -> dict[str, Any]:
+    manifest = start_manifest(osm)
+    manifest["inputs"]["layers"] = frame.source.get("layers", {})
+    asked = {"rules": list(config.rules), "min_share": config.min_share}
+    manifest["parameters"]["audit"] = asked
+    return manifest if odds is None else note_odds(manifest, config.design)
+
+
+def _draw_maps(
+    folder: Path,
+    stem: str,
+    frame: Frame,
+    osm: OsmData,
+    made: Mapping[str, Any],
+    audit: Audit,
+    others: list[str],
+    report: Report,
+) -> list[Path]:
+    rounds = made["rounds"]
+    stale = find_stale(rounds, rounds["frame_hash"].iloc[-1], report)
+    shown = {name: made.get(name) for name in ("odds", "reach", "catchments", "mocks")}
+    shown |= show_rounds(rounds, made["draws"], stale)
+    shown |= {"ground": find_ground(osm.features), "names": find_names(osm), "audit": audit}
+    return save_maps(folder, stem, frame, others=others, **cast("Any", shown))
 
 
 def _keep_mocks(earlier: Workspace | None, report: Report) -> dict[str, pd.DataFrame]:
@@ -167,11 +178,22 @@ def _work_out_odds(
 
 
 def frame_tables(frame: Frame, report: Report) -> tuple[dict[str, Any], Any]:
-    """Measure reach and catchments; return all tables of the frame by name, and the reach."""
+    """Measure reach and catchments; return all tables of the frame by name, and the reach.
+
+    A catchment takes a tenth of a second, for maps that show some hundred points at most; a frame
+    of more than `MOST_CATCHMENTS` points has an empty table of them.
+    """
     report("measuring reach")
     reach = measure_reach(frame, limit_m=REACH_M)
-    report("drawing catchments")
-    catchments = measure_catchments(frame)
+    if len(frame.points) > MOST_CATCHMENTS:
+        report(
+            f"no catchments: {len(frame.points):,} points are more than {MOST_CATCHMENTS:,};"
+            " survey.measure_catchments draws them"
+        )
+        catchments = empty("catchments", crs=frame.area.crs)
+    else:
+        report("drawing catchments")
+        catchments = measure_catchments(frame)
     return frame.tables | {"reach": reach, "catchments": catchments}, reach
 
 

@@ -82,7 +82,7 @@ def test_a_run_that_stops_between_files_can_run_again(town_run, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr("survey.city.publish_files", stop)
         assert run_survey("run", config, "--out", tmp_path / "out").code == 130
-    assert sorted(digest_files(tmp_path / "out")) == ["nodes.csv", "town.gpkg", "town.html"]
+    assert sorted(digest_files(tmp_path / "out")) == ["index.html", "town.gpkg", "town.html"]
     assert run_survey("run", config, "--out", tmp_path / "out").code == 0
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from commands import digest_files, edit, run_survey, town_config, write_config, write_town
-from survey import tables, workspace
+from survey import city, example_town, tables, workspace
 from survey.errors import TableError, WorkspaceError
 from survey.records import verify_rounds
 from survey.workspace import open_workspace, save_workspace, update_workspace
@@ -371,3 +371,15 @@ def test_an_unknown_table_is_an_error(town):
     """A name that no verb makes is an error and not a silent nothing."""
     with pytest.raises(WorkspaceError, match="holds no table 'sites' yet; run survey site"):
         open_workspace(town).read("sites")
+
+
+def test_a_frame_of_very_many_points_has_no_catchments_and_says_so(monkeypatch):
+    """Beyond the limit the table of catchments is empty, and a line says how to draw them."""
+    frame, told = example_town(), []
+    whole, _ = city.frame_tables(frame, told.append)
+    assert len(whole["catchments"]) == 6 * len(frame.points)
+    monkeypatch.setattr(city, "MOST_CATCHMENTS", len(frame.points) - 1)
+    less, _ = city.frame_tables(frame, told.append)
+    assert len(less["catchments"]) == 0
+    assert "survey.measure_catchments draws them" in told[-1]
+    assert less["reach"].equals(whole["reach"])

@@ -122,12 +122,6 @@ def facts_layer(  # noqa: PLR0913 what a layer can be asked for
     """
     if not len(shapes):
         return None
-    features, words = _pack_facts(facts)
-    for feature, shape in zip(features, pack_shapes(shapes), strict=True):
-        feature["shape"] = shape
-    if badges:
-        for feature, place in zip(features, pack_lines(label_points(shapes)), strict=True):
-            feature["badge"] = place
     value = {
         "label": label,
         "look": look,
@@ -139,8 +133,7 @@ def facts_layer(  # noqa: PLR0913 what a layer can be asked for
         "fields": list(facts.columns),
         "heads": facts.heads,
         "turning": facts.turning,
-        "words": words,
-        "features": features,
+        **_pack_features(shapes, facts, badges=badges),
     }
     return PageLayer("features", value)
 
@@ -250,6 +243,16 @@ def _gather(parts: Sequence[Any], owner: npt.NDArray[np.intp], count: int) -> li
     for one, part in zip(owner, parts, strict=True):
         gathered[one].append(part)
     return gathered
+
+
+def _pack_features(shapes: gpd.GeoSeries, facts: Facts, *, badges: bool) -> dict[str, Any]:
+    features, words = _pack_facts(facts)
+    for feature, shape in zip(features, pack_shapes(shapes), strict=True):
+        feature["shape"] = shape
+    if badges:
+        for feature, place in zip(features, pack_lines(label_points(shapes)), strict=True):
+            feature["badge"] = place
+    return {"words": words, "features": features}
 
 
 def _pack_facts(facts: Facts) -> tuple[list[dict[str, Any]], list[Text]]:

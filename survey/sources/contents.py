@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from survey.sources.pbf import read_groups
 from survey.sources.pbf_blocks import Flags, Group, Objects, Places
 from survey.sources.varints import Ints
-
-Rows = npt.NDArray[np.int32]
 
 _OBJECTS = {
     "ids": np.int64,
@@ -58,7 +55,7 @@ class Contents:
         """The number of each string."""
         return {string: number for number, string in enumerate(self.strings)}
 
-    def locate(self, ids: Ints, turn: Ints | None = None) -> Rows:
+    def locate(self, ids: Ints, turn: Ints | None = None) -> Ints:
         """Find the rows in `places` of some nodes, -1 for those that have no place.
 
         With a `turn` for each, a place that stands behind it in the file is none.
@@ -109,7 +106,7 @@ class Contents:
         return ["" if number < 0 else self.strings[number] for number in found.tolist()]
 
 
-def find_last(ids: Ints, wanted: Ints) -> Rows:
+def find_last(ids: Ints, wanted: Ints) -> Ints:
     """Find the last row of each wanted id in sorted ids, -1 for those that are not there."""
     found = np.full(len(wanted), -1, dtype=np.int32)
     for start in range(0, len(wanted) if len(ids) else 0, _AT_ONCE):
@@ -169,11 +166,13 @@ def read_contents(path: Path, keys: Collection[str], *, dated: bool) -> Contents
         )
     sorted_places, turn_of = _sort(Places(**places.finish()), turn_of)
     return Contents(
-        sorted_places,
-        *(Objects(**columns.finish()) for columns in kinds.values()),
-        [string.decode() for string in code],
-        newest,
-        turn_of,
+        places=sorted_places,
+        nodes=Objects(**kinds["node"].finish()),
+        ways=Objects(**kinds["way"].finish()),
+        relations=Objects(**kinds["relation"].finish()),
+        strings=[string.decode() for string in code],
+        newest=newest,
+        turns=turn_of,
     )
 
 

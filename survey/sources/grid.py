@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyproj
 
 from survey.sources.area import WGS84
-from survey.sources.contents import Rows
 from survey.sources.pbf_blocks import Places
+from survey.sources.varints import Ints
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,20 +32,20 @@ class Grid:
     number: npt.NDArray[np.int32]
     metres: Floats
 
-    def place(self, spots: Rows) -> Floats:
+    def place(self, spots: Ints) -> Floats:
         """Look up places by their rows in the file's places."""
         return self.metres[self.number[spots]]
 
 
-def make_grid(places: Places, spots: Rows, crs: pyproj.CRS) -> Grid:
+def make_grid(places: Places, spots: Ints, crs: pyproj.CRS) -> Grid:
     """Project those of a file's places that `spots` names."""
     used = np.zeros(len(places.ids), dtype=np.bool_)
     used[spots] = True
     number = np.cumsum(used, dtype=np.int32) - 1
-    return Grid(number, project(degrees(places, np.flatnonzero(used).astype(np.int32)), crs))
+    return Grid(number, project(degrees(places, np.flatnonzero(used)), crs))
 
 
-def degrees(places: Places, spots: Rows) -> Floats:
+def degrees(places: Places, spots: Ints) -> Floats:
     """Longitudes and latitudes of some places, in degrees, shape (n, 2)."""
     return np.column_stack([places.x[spots], places.y[spots]]) / DEGREE
 

@@ -12,7 +12,7 @@ Flags = npt.NDArray[np.bool_]
 _RATIO = 0.1  # tight enough to cut off the arms of ways that run out of a clipped file
 _MANY = 50_000  # vertices from which on it takes seconds
 _CELLS_PER_LIMIT = 8
-_DIRECTIONS = 8
+_DIRECTIONS = 4
 
 
 def find_hull(streets: gpd.GeoDataFrame, within: BaseGeometry) -> BaseGeometry:
@@ -33,7 +33,7 @@ def thin_places(places: Floats) -> Floats:
     The hull is what remains of the places' triangulation when triangles with an outer side longer
     than a limit are taken off its edge; the limit is at least a tenth of the longest side of the
     convex hull. On a grid of cells an eighth as wide, one place is kept of a cell that has places
-    all around, and the outermost ones in 16 directions of any other. So gaps in the grid hardly
+    all around, and the outermost ones in 8 directions of any other. So gaps in the grid hardly
     grow, and the hull moves by a few hundredths of the limit.
 
     Parameters

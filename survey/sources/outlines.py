@@ -63,8 +63,8 @@ def join_relations(relations: Objects, ways: Ways, box: Box) -> Relations:
     known = joined.members >= 0
     owner, boxes = joined.owner[known], ways.boxes[joined.members[known]]
     bound = np.repeat(np.array([[FAR, FAR, -FAR, -FAR]], np.int32), len(relations.ids), axis=0)
-    np.minimum.at(bound, (owner[:, None], [[0, 1]]), boxes[:, :2])
-    np.maximum.at(bound, (owner[:, None], [[2, 3]]), boxes[:, 2:])
+    np.minimum.at(bound[:, :2], owner, boxes[:, :2])
+    np.maximum.at(bound[:, 2:], owner, boxes[:, 2:])
     nowhere = bound[:, 0] > bound[:, 2]
     return joined.take(np.flatnonzero(nowhere | touch_box(bound, box)))
 

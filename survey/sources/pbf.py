@@ -1,9 +1,10 @@
 """OpenStreetMap's binary format, decoded by numpy into flat arrays.
 
-A decoder of our own, because the libraries hand out one Python object per node and way: on a city
-of ten million nodes that alone takes fifteen times as long as libosmium's own decoding of the
-file, and this decoder about as long as that. What it does not understand it refuses, so that
-libosmium can be asked. The format: https://wiki.openstreetmap.org/wiki/PBF_Format.
+A decoder of our own, because the libraries hand out one Python object per node, way and tag: a
+city of half a million nodes and 100 000 ways takes them thirty times as long as libosmium's own
+decoding of the file, in C++, and this decoder three times. What it does not understand it refuses
+(`UnusualError`), so that libosmium can be asked to convert the file. The format:
+https://wiki.openstreetmap.org/wiki/PBF_Format.
 """
 
 import struct

@@ -48,8 +48,8 @@ class Objects:
 
     ids: Ints
     tag_count: Ints
-    keys: npt.NDArray[np.int32]
-    values: npt.NDArray[np.int32]
+    keys: Ints
+    values: Ints
     ref_count: Ints
     refs: Ints
 
@@ -303,11 +303,17 @@ def _gather(block: _Block, ids: Ints, tags: tuple[Ints, Words, Words]) -> tuple[
     counts, keys, values = tags
     if len(keys) and max(keys.max(), values.max()) >= len(block.strings):
         raise ValueError("a tag that is not in the table of strings")
-    keys, values = keys.astype(np.int32), values.astype(np.int32)
     owner = np.repeat(np.arange(len(ids)), counts)
     wanted = np.zeros(len(ids), dtype=bool)
-    wanted[owner[block.spoken[keys]]] = True
+    wanted[owner[block.spoken[keys.astype(np.int32)]]] = True
     kept = wanted[owner]
     nothing = np.zeros(len(ids), dtype=np.int64)
-    counts = np.where(wanted, counts, 0)
-    return Objects(ids, counts, keys[kept], values[kept], nothing, nothing[:0]), wanted
+    objects = Objects(
+        ids,
+        np.where(wanted, counts, 0),
+        keys[kept].astype(np.int32),
+        values[kept].astype(np.int32),
+        nothing,
+        nothing[:0],
+    )
+    return objects, wanted

@@ -6,13 +6,13 @@ https://protobuf.dev/programming-guides/encoding/.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
-Ints: TypeAlias = npt.NDArray[np.int64]
+Ints: TypeAlias = npt.NDArray[np.signedinteger[Any]]  # of 32 or 64 bits
 Words: TypeAlias = npt.NDArray[np.uint64]
 
 _NUMBER, _BYTES = 0, 2  # wire types

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from survey.sources.contents import Contents, Rows
+from survey.sources.contents import Contents
 from survey.sources.pbf_blocks import Flags, Objects, Places
 from survey.sources.varints import Ints, count_up
 
@@ -34,7 +34,7 @@ class Ways:
 
     objects: Objects
     rank: Ints
-    spots: Rows
+    spots: Ints
     boxes: Boxes
 
     def take(self, rows: Ints) -> "Ways":
@@ -62,7 +62,7 @@ class Stretches:
     part: Ints
     count: Ints
     nodes: Ints
-    spots: Rows
+    spots: Ints
 
     def take(self, rows: Ints) -> "Stretches":
         """Copy some of them, in the order of `rows`."""
@@ -82,7 +82,7 @@ def find_ways(contents: Contents) -> Ways:
     return Ways(objects, np.arange(len(objects.ids)), spots, _bound(contents, objects, spots))
 
 
-def _bound(contents: Contents, objects: Objects, spots: Rows) -> Boxes:
+def _bound(contents: Contents, objects: Objects, spots: Ints) -> Boxes:
     boxes = np.repeat(np.array([[FAR, FAR, -FAR, -FAR]], np.int32), len(objects.ids), axis=0)
     rows = np.flatnonzero(objects.ref_count)
     first = (np.cumsum(objects.ref_count) - objects.ref_count)[rows]
@@ -178,7 +178,8 @@ def turn_rings(x: Ints, y: Ints, count: Ints) -> Ints:
     east, north = x[rows] - x[first][ring], y[rows] - y[first][ring]
     cross = east * (y[rows + 1] - y[first][ring]) - (x[rows + 1] - x[first][ring]) * north
     clockwise = np.add.reduceat(cross.astype(np.float64), inner) < 0
-    step = np.where(clockwise, -1, 1)
+    step: Ints = 1 - 2 * clockwise.astype(np.int64)
     within = count_up(np.zeros_like(count), count)
-    turned = np.repeat(at, count) + np.repeat(step, count) * within
-    return np.repeat(first, count) + turned % np.repeat(size, count)
+    turned: Ints = np.repeat(at, count) + np.repeat(step, count) * within
+    vertices: Ints = np.repeat(first, count) + np.remainder(turned, np.repeat(size, count))
+    return vertices

@@ -88,7 +88,7 @@ const survey = (() => {
     },
     lacks: {
       lack: {label: ["数据不足处", "Where data are lacking"], tint: "#fff", ink: "#8a3b00", rim: "#8a3b00",
-        color: "#8a3b00", weight: 2, dashArray: "3 4", fillOpacity: 0.05, letter: "?", badge: 8},
+        color: "#8a3b00", weight: 2, letter: "?", badge: 9, shift: -19},
     },
     subdistricts: {
       subdistrict: {label: ["街道办辖区", "Subdistrict"], color: "#8d8470", weight: 1.5, dashArray: "2 5",
