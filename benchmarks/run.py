@@ -26,6 +26,7 @@ from statistics import median
 from typing import Any
 
 from balance import bench_balance
+from big import bench_big
 from odds import bench_odds
 from siting import bench_siting
 
@@ -294,6 +295,7 @@ def main() -> None:
     benchmarks = {
         "monaco": bench_monaco,
         "start": bench_start,
+        "big": bench_big,
         "odds": bench_odds,
         "balance": bench_balance,
         "siting": bench_siting,

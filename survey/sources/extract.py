@@ -130,9 +130,9 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     AreaError
         If there are no streets in the area.
     """
-    kept_in = area.shape.buffer(MARGIN_M, quad_segs=64)
+    kept_in = _add_margin(area)
     date = read_head(path)[1]
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         digest = pool.submit(hash_file, path)
         scene, newest = _look_around(path, area, kept_in, dated=not date)
         streets, nodes = _read_streets(scene, kept_in)
@@ -143,16 +143,17 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
                 f"{path} holds no streets (highway=*) in the area"
                 f" {west:g},{south:g},{east:g},{north:g}; check the box and the file"
             )
+        # With a polygon of its own: a prepared one must not be shared between threads.
+        edge = pool.submit(_find_edge, area, streets, _add_margin(area))
         features, problems = read_features(scene)
         del scene  # large
         near = _reach(features.geometry.to_numpy(), kept_in)
-        edge = area.project(area.data_edge) if area.data_edge is not None else None
         return OsmData(
             area=area,
             streets=streets,
             street_nodes=nodes,
             features=features if near.all() else features[near].reset_index(drop=True),
-            data_edge=edge if edge is not None else find_hull(streets, kept_in),
+            data_edge=edge.result(),
             problems=problems,
             source={
                 "path": Path(path).name,
@@ -160,6 +161,16 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
                 "osm_date": date or _write_date(newest),
             },
         )
+
+
+def _add_margin(area: Area) -> BaseGeometry:
+    return area.shape.buffer(MARGIN_M, quad_segs=64)
+
+
+def _find_edge(area: Area, streets: gpd.GeoDataFrame, kept_in: BaseGeometry) -> BaseGeometry:
+    if area.data_edge is not None:
+        return area.project(area.data_edge)
+    return find_hull(streets, kept_in)
 
 
 def _read(path: str | Path, keys: Collection[str], *, dated: bool) -> Contents:

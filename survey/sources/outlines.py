@@ -1,5 +1,6 @@
 """Outlines of areas: closed ways, and relations of several ways."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import geopandas as gpd
@@ -19,7 +20,7 @@ from survey.sources.ways import FAR, Box, Stretches, Ways, find_cut, touch_box, 
 
 Shapes = npt.NDArray[np.object_]
 
-_AT_ONCE = 50_000  # rings: their shapes take three times the memory while they are made
+_AT_ONCE = 20_000  # rings: their shapes take three times the memory while they are made
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +101,13 @@ def shape_rings(
     crs
         The CRS of `grid`.
     """
-    shapes = np.full(len(stretches.way), None, dtype=object)
-    for start in range(0, len(shapes), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(shapes)))
-        shapes[rows] = _shape_simple(stretches.take(rows), places, grid)
+    size = len(stretches.way)
+    parts = [np.arange(at, min(at + _AT_ONCE, size)) for at in range(0, size, _AT_ONCE)]
+    shapes = np.full(size, None, dtype=object)
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.map(lambda rows: _shape_simple(stretches.take(rows), places, grid), parts)
+        for rows, part in zip(parts, made, strict=True):
+            shapes[rows] = part
     odd = np.flatnonzero(pd.isna(shapes))
     shapes[odd] = _assemble(ways, odd, np.ones(len(odd), dtype=np.int64), places, crs)
     return shapes
