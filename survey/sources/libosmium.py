@@ -1,5 +1,8 @@
 """What libosmium does: it opens, converts and judges files, and puts outlines together."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,24 @@ import osmium
 import shapely
 from osmium.filter import EntityFilter
 
-from survey.errors import InputError
+from survey.errors import InputError, OutputError
 from survey.sources.varints import Ints
 
 _FAULTS = (RuntimeError, ValueError, osmium.InvalidLocationError)  # what reading raises
+
+_CONVERT = """
+import os, sys, osmium
+try:
+    reader = osmium.io.Reader(sys.argv[1])
+except (RuntimeError, ValueError) as fault:
+    sys.exit(str(fault))
+with osmium.SimpleWriter(sys.argv[2]) as writer:
+    try:
+        osmium.apply(reader, writer)
+    except (RuntimeError, ValueError, osmium.InvalidLocationError) as fault:
+        print(fault, file=sys.stderr, flush=True)
+        os._exit(1)
+"""
 
 
 def check_file(path: str | Path) -> Path:
@@ -57,12 +74,37 @@ def read_head(path: str | Path) -> tuple[tuple[float, float, float, float] | Non
 def convert_file(path: Path, folder: Path) -> Path:
     """Convert a file of any kind into an .osm.pbf in its plainest form, and answer its path.
 
+    libosmium works in a process of its own, because it ends its process where the disk is full,
+    and at some broken files.
+
     Raises
     ------
     InputError
         If it is cut short or is not an OpenStreetMap file.
+    OutputError
+        If there is no room for the converted file.
     """
     target = folder / "plain.osh.pbf"  # a history: only there it says which objects are deleted
+    command = [sys.executable, "-I", "-c", _CONVERT, str(path), str(target)]
+    try:
+        done = subprocess.run(  # noqa: S603 our own lines, in this interpreter
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
+    except OSError:  # this user may not start an interpreter: then here, without that shelter
+        return _convert_here(path, target)
+    told = done.stderr.strip().splitlines()
+    if done.returncode == -signal.SIGABRT:
+        raise OutputError(
+            f"{target}: a converted copy of {path} cannot be written"
+            f" ({told[-1] if told else 'no reason given'}); make room on that disk"
+        )
+    if done.returncode:
+        fault = told[-1] if told else f"reading it ended by signal {-done.returncode}"
+        raise refuse_file(path, ValueError(fault)) from None
+    return target
+
+
+def _convert_here(path: Path, target: Path) -> Path:
     try:
         with osmium.SimpleWriter(str(target)) as writer:
             osmium.apply(osmium.io.Reader(str(path)), writer)
