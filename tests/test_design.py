@@ -225,11 +225,11 @@ def test_every_eligible_unit_is_equally_likely(many, slot):
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda *fields: fields[-1].encode().hex(), lambda *fields: make_ticket(fields[-1])]
+    "wrong", [lambda _, last: last.encode().hex(), lambda _, last: make_ticket(last)]
 )
 def test_wrong_draws_fail_the_same_gate(monkeypatch, wrong):
     """A twin that wins by the lowest id, or by tickets without seed and point, is caught."""
-    monkeypatch.setattr("survey.sampling.draw.make_ticket", wrong)
+    monkeypatch.setattr("survey.sampling.draw._end_ticket", wrong)
     assert not is_uniform(count_winners(draw_many()))
 
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import pandas as pd
 
 from survey.outputs.reports import rank_stretches
-from survey.outputs.texts import name_offices
 from survey.sampling.draw import hash_frame
 from survey.tables import KINDS, LAYERS
 
@@ -113,8 +112,8 @@ def read_findings(workspace: Holder) -> Findings:
     tables = {name: workspace.read(name) for name in names}
     frame = SimpleNamespace(**tables)
     table = frame.subdistricts
-    offices = dict(zip(table["subdistrict_id"], name_offices(frame, table), strict=True))
-    named = {key: str(name) for key, name in offices.items()}
+    ids = table["subdistrict_id"]
+    named = dict(zip(ids, table["name"].fillna(ids), strict=True))
     return Findings(workspace.manifest, tables, hash_frame(frame, frame.reach), named)
 
 
