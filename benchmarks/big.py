@@ -21,7 +21,7 @@ from typing import Any
 from tile import tile_extract
 
 EXTRACT = Path(__file__).resolve().parents[1] / "data" / "monaco.osm.pbf"
-COPIES = (5, 10, 20)
+COPIES = (4, 8)
 FETCHED = ("read_extract", "build_frame", "audit_coverage")
 DRAWN = ("measure_reach", "draw_round")
 Stages = dict[str, tuple[float, float]]
