@@ -207,16 +207,11 @@ def _split_dense(pairs: Words, size: int) -> tuple[Ints, Words, Words]:
 
 
 def _nodes(block: _Block, at: Ints, stop: Ints) -> Group:
-    found = _read(block, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 0, 9: 0})
-    if not all(found.count[field].all() for field in (1, 8, 9)):
+    found = read_messages(block.array, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 0, 9: 0})
+    if not all(found.has(field).all() for field in (1, 8, 9)):
         raise ValueError("nodes without an id or a place")
-    ids, y, x = (unzigzag(found.value(field)) for field in (1, 8, 9))
+    ids, y, x = (unzigzag(found.value(field).view(np.uint64)) for field in (1, 8, 9))
     return _gather_nodes(block, ids, (x, y), _tags(found), _info(block, found))
-
-
-def _read(block: _Block, at: Ints, stop: Ints, fields: dict[int, int]) -> Messages:
-    data = block.array[at[0] : stop[-1]]
-    return read_messages(data, at - at[0], stop - at[0], fields)
 
 
 def _gather_nodes(
@@ -247,10 +242,10 @@ def _to_units(values: Ints, granularity: int, offset: int) -> Ints:
 
 
 def _ways(block: _Block, at: Ints, stop: Ints) -> Group:
-    found = _read(block, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 2})
+    found = read_messages(block.array, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 8: 2})
     objects, wanted = _gather(block, _ids(found), _tags(found))
-    refs = sum_up(unzigzag(found.values(8)), found.count[8])
-    objects = replace(objects, ref_count=found.count[8], refs=refs)
+    count, differences = found.values(8)
+    objects = replace(objects, ref_count=count, refs=sum_up(unzigzag(differences), count))
     seconds, visible = _info(block, found)
     newest = _newest(block, seconds[wanted & visible])
     there = objects if visible.all() else objects.take(np.flatnonzero(visible))
@@ -258,39 +253,43 @@ def _ways(block: _Block, at: Ints, stop: Ints) -> Group:
 
 
 def _relations(block: _Block, at: Ints, stop: Ints) -> Group:
-    found = _read(block, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 9: 2, 10: 2})
-    if (found.count[9] != found.count[10]).any():
-        raise ValueError("relations with members of no kind")
+    found = read_messages(block.array, at, stop, {1: 0, 2: 2, 3: 2, 4: 2, 9: 2, 10: 2})
     objects, wanted = _gather(block, _ids(found), _tags(found))
     seconds, visible = _info(block, found)
     rows = np.flatnonzero(wanted & visible)
-    refs = sum_up(unzigzag(found.values(9, rows)), found.count[9][rows])
-    is_way = found.values(10, rows) == _WAY
-    owner = np.repeat(np.arange(len(rows)), found.count[9][rows])
-    counts = np.bincount(owner[is_way], minlength=len(rows))
-    there = replace(objects.take(rows), ref_count=counts, refs=refs[is_way])
+    (count, differences), (kinds, kind) = found.values(9, rows), found.values(10, rows)
+    if (count != kinds).any():
+        raise ValueError("relations with members of no kind")
+    is_way = kind == _WAY
+    owner = np.repeat(np.arange(len(rows)), count)
+    there = replace(
+        objects.take(rows),
+        ref_count=np.bincount(owner[is_way], minlength=len(rows)),
+        refs=sum_up(unzigzag(differences), count)[is_way],
+    )
     return Group("relation", there, block.strings, None, _newest(block, seconds[rows]))
 
 
 def _ids(found: Messages) -> Ints:
-    if not found.count[1].all():
+    if not found.has(1).all():
         raise ValueError("an object without an id")
-    return found.value(1).view(np.int64)
+    return found.value(1)
 
 
 def _tags(found: Messages) -> tuple[Ints, Words, Words]:
-    if (found.count[2] != found.count[3]).any():
+    (count, keys), (others, values) = found.values(2), found.values(3)
+    if (count != others).any():
         raise ValueError("keys without values")
-    return found.count[2], found.values(2), found.values(3)
+    return count, keys, values
 
 
 def _info(block: _Block, found: Messages) -> tuple[Ints, Flags]:
     """Read dates and whether objects are there still, as far as that is asked for."""
-    size = len(found.count[4])
     if not block.dated and not block.history:
+        size = len(found.size[4])
         return np.zeros(size, dtype=np.int64), np.ones(size, dtype=bool)
     info = found.open(4, {2: 0, 6: 0})
-    return info.value(2).view(np.int64), info.value(6, 1) != 0
+    return info.value(2), info.value(6, 1) != 0
 
 
 def _newest(block: _Block, seconds: Ints) -> int:

@@ -5,7 +5,6 @@ https://protobuf.dev/programming-guides/encoding/.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -180,32 +179,16 @@ def sum_up(differences: Ints, counts: Ints) -> Ints:
     return runs
 
 
-@dataclass(frozen=True, eq=False)
-class Numbers:
-    """Bytes that hold nothing but numbers.
-
-    Parameters
-    ----------
-    data
-        The bytes.
-    """
-
-    data: Bytes
-
-    @cached_property
-    def values(self) -> Words:
-        """All the numbers."""
-        return unpack(self.data)
-
-    @cached_property
-    def last(self) -> Ints:
-        """Where the last byte of each stands."""
-        return np.flatnonzero(self.data < 128)
-
-    @cached_property
-    def upto(self) -> npt.NDArray[np.int32]:
-        """How many end before each place, the end of the data included."""
-        return np.cumsum(np.append(np.False_, self.data < 128), dtype=np.int32)
+def join_ranges(data: Bytes, first: Ints, size: Ints) -> Bytes:
+    """Join ranges of `size` bytes that begin at `first`; none is empty, and none overlap."""
+    if not len(first):
+        return data[:0]
+    turns = np.empty(2 * len(first) - 1, dtype=np.int64)  # a range, a gap, a range, ...
+    turns[::2] = size
+    turns[1::2] = first[1:] - first[:-1] - size[:-1]
+    within = np.repeat(np.arange(len(turns)) % 2 == 0, turns)
+    joined: Bytes = data[first[0] : first[0] + len(within)][within]
+    return joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,43 +197,60 @@ class Messages:
 
     Attributes
     ----------
-    numbers
-        The numbers that they consist of.
-    first, count
-        By field: for each message the first number within, and how many there are; a field that
-        is a number itself counts 1, one that is missing 0.
+    data
+        The bytes that hold them.
+    first, size
+        By field: for each message where its content begins and how many bytes it has. The first
+        of a field that is a number itself is that number; a field that is missing has size -1.
     """
 
-    numbers: Numbers
+    data: Bytes
     first: dict[int, Ints]
-    count: dict[int, Ints]
+    size: dict[int, Ints]
 
-    def value(self, field: int, default: int = 0) -> Words:
-        """Read a field that is one number."""
-        found = np.full(len(self.first[field]), default, dtype=np.uint64)
-        there = np.flatnonzero(self.count[field])
-        found[there] = self.numbers.values[self.first[field][there]]
+    def has(self, field: int) -> npt.NDArray[np.bool_]:
+        """Tell which messages have a field."""
+        there: npt.NDArray[np.bool_] = self.size[field] >= 0
+        return there
+
+    def value(self, field: int, default: int = 0) -> Ints:
+        """Read a field that is one number, as one of 64 bits with a sign."""
+        found: Ints = np.where(self.has(field), self.first[field], default)
         return found
 
-    def values(self, field: int, rows: Ints | slice = slice(None)) -> Words:
-        """Read a field of many numbers, those of all messages, or some, behind each other."""
-        return self.numbers.values[count_up(self.first[field][rows], self.count[field][rows])]
+    def values(self, field: int, rows: Ints | slice = slice(None)) -> tuple[Ints, Words]:
+        """Read a field of many numbers: how many each message has, or some do, and the numbers.
+
+        Raises
+        ------
+        ValueError, OverflowError
+            If a field ends within a number, or a number is longer than 64 bits.
+        """
+        first, size = self.first[field][rows], self.size[field][rows]
+        some = np.flatnonzero(size > 0)
+        data = join_ranges(self.data, first[some], size[some])
+        last = np.cumsum(size[some]) - 1
+        if (data[last] > 127).any():
+            raise ValueError("a field that ends within a number")
+        count = np.zeros(len(size), dtype=np.int64)
+        count[some] = np.diff(np.cumsum(data < 128, dtype=np.int32)[last], prepend=0)
+        return count, unpack(data)
 
     def open(self, field: int, fields: dict[int, int]) -> "Messages":
         """Find fields in the messages that a field of each message is; see `read_messages`."""
         first = self.first[field]
-        return _find_fields(self.numbers, first, first + self.count[field], fields)
+        return read_messages(self.data, first, first + self.size[field], fields)
 
 
 def read_messages(data: Bytes, at: Ints, stop: Ints, fields: dict[int, int]) -> Messages:
-    """Find fields in many messages at once.
+    """Find fields in many messages at once: in step, one field of each at a time.
 
     Parameters
     ----------
     data
-        Bytes that hold the messages, and nothing but numbers.
+        Bytes that hold the messages.
     at, stop
-        Where each message begins and ends.
+        Where each message begins and ends, in ascending order.
     fields
         The wire type of each field to find: 0 for a number, 2 for packed numbers or a message.
 
@@ -258,51 +258,57 @@ def read_messages(data: Bytes, at: Ints, stop: Ints, fields: dict[int, int]) -> 
     ------
     UnusualError
         If a field is there twice, or is of another type than told.
-    ValueError, OverflowError
+    ValueError, IndexError
         If a message is malformed.
     """
-    if (data[stop[stop > at] - 1] > 127).any():
-        raise ValueError("a message that ends within a number")
-    numbers = Numbers(data)
-    return _find_fields(numbers, numbers.upto[at], numbers.upto[stop], fields)
-
-
-def _find_fields(numbers: Numbers, here: Ints, end: Ints, fields: dict[int, int]) -> Messages:
-    """Walk through messages in step, one field of each at a time, told as ranges of numbers."""
-    first = {field: np.zeros(len(here), dtype=np.int64) for field in fields}
-    count = {field: np.zeros(len(here), dtype=np.int64) for field in fields}
-    live = np.flatnonzero(here < end)
-    here, end = here[live], end[live]
+    found = Messages(
+        data,
+        {field: np.zeros(len(at), dtype=np.int64) for field in fields},
+        {field: np.full(len(at), -1, dtype=np.int64) for field in fields},
+    )
+    live = np.flatnonzero(at < stop)
+    here, end = at[live], stop[live]
     while len(live):
-        if (here + 1 >= end).any():
+        tags, here = _read_numbers(data, here)
+        numbers, here = _read_numbers(data, here)
+        if (here > end).any():
             raise ValueError("a field that is cut short")
-        tags = numbers.values[here]
-        after = np.zeros_like(here)
-        rest = np.arange(len(live))
-        while len(rest):  # mostly all messages have the same field next
-            same = tags[rest] == tags[rest[0]]
-            rows, rest, tag = rest[same], rest[~same], int(tags[rest[0]])
-            inner, after[rows] = _skip_field(numbers, here[rows], tag & 7)
+        for tag in np.unique(tags).tolist():  # mostly one: all messages have the same field next
+            rows = np.flatnonzero(tags == tag)
+            size = _tell_size(tag & 7, numbers[rows], end[rows] - here[rows])
             field, mine = tag >> 3, live[rows]
             if field in fields:
-                if tag & 7 != fields[field] or count[field][mine].any():
+                if tag & 7 != fields[field] or found.has(field)[mine].any():
                     raise UnusualError("a field twice, or of another type than it should be")
-                first[field][mine], count[field][mine] = inner, after[rows] - inner
-        if (after > end).any():
-            raise ValueError("a field that is longer than its message")
-        on = np.flatnonzero(after < end)
-        live, here, end = live[on], after[on], end[on]
-    return Messages(numbers, first, count)
+                found.first[field][mine] = numbers[rows] if tag & 7 == _NUMBER else here[rows]
+                found.size[field][mine] = size
+            here[rows] += size
+        on = np.flatnonzero(here < end)
+        live, here, end = live[on], here[on], end[on]
+    return found
 
 
-def _skip_field(numbers: Numbers, here: Ints, wire: int) -> tuple[Ints, Ints]:
-    """Find where the contents of fields begin, and what comes after them."""
+def _tell_size(wire: int, numbers: Ints, most: Ints) -> Ints:
+    """Tell how many bytes come behind the numbers that fields of a type begin with."""
     if wire == _NUMBER:
-        return here + 1, here + 2
+        return np.zeros_like(numbers)
     if wire != _BYTES:
         raise UnusualError("a field of another type")
-    size = np.minimum(numbers.values[here + 1], np.uint64(len(numbers.data))).astype(np.int64)
-    stop = numbers.last[here + 1] + 1 + size
-    if (stop > len(numbers.data)).any() or (numbers.data[stop - 1] > 127).any():
-        raise ValueError("a field that ends within a number")
-    return here + 2, numbers.upto[stop]
+    if ((numbers < 0) | (numbers > most)).any():
+        raise ValueError("a field that is longer than its message")
+    return numbers
+
+
+def _read_numbers(data: Bytes, at: Ints) -> tuple[Ints, Ints]:
+    """Read one number at each of many places; answer them and where the next ones begin."""
+    values, after = data[at].astype(np.int64), at + 1
+    rows, shift = np.flatnonzero(values > 127), 7
+    values[rows] &= 127
+    while len(rows):
+        byte = data[after[rows]].astype(np.int64)
+        if shift > 56 and (byte > 1).any():
+            raise ValueError("a number of more than 64 bits")
+        values[rows] |= (byte & 127) << shift
+        after[rows] += 1
+        rows, shift = rows[byte > 127], shift + 7
+    return values, after
