@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from survey.sources.pbf_blocks import Group, decode_block
+from survey.sources.pbf_blocks import Group, decode_blocks
 from survey.sources.varints import UnusualError, split_message
 
 FAULTS = (ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
@@ -23,7 +23,8 @@ FAULTS = (ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.er
 
 _KNOWN = {b"OsmSchema-V0.6", b"DenseNodes", b"HistoricalInformation"}
 _MAX_HEADER, _MAX_BLOB = 64 * 1024, 32 * 1024 * 1024  # the format's own limits, in bytes
-_AHEAD = 6  # blobs that are unpacked ahead of the decoding
+_BATCH = 6_000_000  # bytes, unpacked, that are decoded at once
+_AHEAD = 3  # batches that are decoded ahead of what is done with them
 
 
 def read_groups(path: Path, keys: Collection[str], *, dated: bool) -> Iterator[Group]:
@@ -54,19 +55,35 @@ def read_groups(path: Path, keys: Collection[str], *, dated: bool) -> Iterator[G
         if kind != "OSMHeader":
             raise ValueError("the file does not begin as one of OpenStreetMap")
         history = _read_header(_inflate(head))
-        waiting: deque[Future[bytes]] = deque()
-        for kind, blob in blobs:
-            if kind != "OSMData":
-                raise UnusualError(f"a part of the kind {kind!r}")
-            waiting.append(pool.submit(_inflate, blob))
+
+        def decode(blobs: list[bytes]) -> list[Group]:
+            blocks = [_inflate(blob) for blob in blobs]
+            return list(decode_blocks(blocks, wanted, dated=dated, history=history))
+
+        waiting: deque[Future[list[Group]]] = deque()
+        for batch in _join_batches(blobs):
+            waiting.append(pool.submit(decode, batch))
             if len(waiting) > _AHEAD:
-                yield from decode_block(
-                    waiting.popleft().result(), wanted, dated=dated, history=history
-                )
+                yield from waiting.popleft().result()
         while waiting:
-            yield from decode_block(
-                waiting.popleft().result(), wanted, dated=dated, history=history
-            )
+            yield from waiting.popleft().result()
+
+
+def _join_batches(blobs: Iterator[tuple[str, bytes]]) -> Iterator[list[bytes]]:
+    """Join parts that follow each other, so that there is much to do at once."""
+    batch: list[bytes] = []
+    size = 0
+    for kind, blob in blobs:
+        if kind != "OSMData":
+            raise UnusualError(f"a part of the kind {kind!r}")
+        told, _ = split_message(blob, 0, len(blob)).get(0x10, ([len(blob)], []))
+        batch.append(blob)
+        size += told[0]
+        if size > _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _blobs(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
