@@ -135,6 +135,7 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     with ThreadPoolExecutor(2) as pool:
         digest = pool.submit(hash_file, path)
         scene, newest = _look_around(path, area, kept_in, dated=not date)
+        found = pool.submit(_read_features, scene, _add_margin(area))
         streets, nodes = _read_streets(scene, kept_in)
         if not len(streets) or not _reach(streets.geometry.to_numpy(), area.shape).any():
             _refuse_unplaced(path, scene.contents, scene.ways)
@@ -143,17 +144,15 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
                 f"{path} holds no streets (highway=*) in the area"
                 f" {west:g},{south:g},{east:g},{north:g}; check the box and the file"
             )
-        # With a polygon of its own: a prepared one must not be shared between threads.
-        edge = pool.submit(_find_edge, area, streets, _add_margin(area))
-        features, problems = read_features(scene)
         del scene  # large
-        near = _reach(features.geometry.to_numpy(), kept_in)
+        edge = _find_edge(area, streets, kept_in)
+        features, problems = found.result()
         return OsmData(
             area=area,
             streets=streets,
             street_nodes=nodes,
-            features=features if near.all() else features[near].reset_index(drop=True),
-            data_edge=edge.result(),
+            features=features,
+            data_edge=edge,
             problems=problems,
             source={
                 "path": Path(path).name,
@@ -235,6 +234,15 @@ def _read_streets(
         "tags": pd.Series(write_tags(objects, scene.contents.strings), dtype="str"),
     }
     return gpd.GeoDataFrame(columns, geometry=lines, crs=scene.crs), stretches.nodes
+
+
+def _read_features(
+    scene: Scene, kept_in: BaseGeometry
+) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+    """Make the tables of features and problems; `kept_in` must be no other thread's."""
+    features, problems = read_features(scene)
+    near = _reach(features.geometry.to_numpy(), kept_in)
+    return features if near.all() else features[near].reset_index(drop=True), problems
 
 
 def _reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> Flags:

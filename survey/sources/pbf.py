@@ -23,7 +23,7 @@ FAULTS = (ValueError, IndexError, KeyError, OverflowError, zlib.error, struct.er
 
 _KNOWN = {b"OsmSchema-V0.6", b"DenseNodes", b"HistoricalInformation"}
 _MAX_HEADER, _MAX_BLOB = 64 * 1024, 32 * 1024 * 1024  # the format's own limits, in bytes
-_BATCH = 6_000_000  # bytes, unpacked, that are decoded at once
+_BATCH = 4_000_000  # bytes, unpacked, that are decoded at once
 _AHEAD = 3  # batches that are decoded ahead of what is done with them
 
 
