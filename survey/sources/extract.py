@@ -19,8 +19,17 @@ from shapely.geometry.base import BaseGeometry
 from survey.errors import AreaError, InputError
 from survey.sources.area import WGS84, Area
 from survey.sources.contents import Contents, read_contents
-from survey.sources.features import FEATURE_KEYS, Scene, read_features
-from survey.sources.grid import DEGREE, degrees, make_grid
+from survey.sources.features import (
+    FEATURE_KEYS,
+    Near,
+    Scene,
+    find_near,
+    join_features,
+    read_points,
+    read_relations,
+    read_ways,
+)
+from survey.sources.grid import DEGREE, degrees
 from survey.sources.hull import find_hull
 from survey.sources.libosmium import check_file, convert_file, read_head, refuse_file
 from survey.sources.outlines import find_relations, join_relations
@@ -28,7 +37,7 @@ from survey.sources.pbf import FAULTS
 from survey.sources.pbf_blocks import Flags
 from survey.sources.tag_texts import write_tags
 from survey.sources.varints import UnusualError
-from survey.sources.ways import Box, Ways, find_stretches, find_ways, touch_box
+from survey.sources.ways import Box, Ways, draw_lines, find_stretches, find_ways
 
 MARGIN_M = 2_000
 """How far beyond the area streets and features are kept."""
@@ -132,11 +141,14 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     """
     kept_in = _add_margin(area)
     date = read_head(path)[1]
-    with ThreadPoolExecutor(2) as pool:
+    # One thread beside this one; what it does holds Python's lock where this one does not.
+    with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(hash_file, path)
         scene, newest = _look_around(path, area, kept_in, dated=not date)
-        found = pool.submit(_read_features, scene, _add_margin(area))
-        streets, nodes = _read_streets(scene, kept_in)
+        relations, points = pool.submit(read_relations, scene), pool.submit(read_points, scene)
+        near = find_near(scene)
+        ways = pool.submit(read_ways, scene, near)
+        streets, nodes = _read_streets(scene, near, kept_in)
         if not len(streets) or not _reach(streets.geometry.to_numpy(), area.shape).any():
             _refuse_unplaced(path, scene.contents, scene.ways)
             west, south, east, north = area.polygon.bounds
@@ -144,14 +156,17 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
                 f"{path} holds no streets (highway=*) in the area"
                 f" {west:g},{south:g},{east:g},{north:g}; check the box and the file"
             )
-        del scene  # large
+        del scene, near  # large
         edge = _find_edge(area, streets, kept_in)
-        features, problems = found.result()
+        features, problems = join_features(
+            points.result(), ways.result(), relations.result(), area.crs
+        )
+        inside = _reach(features.geometry.to_numpy(), kept_in)
         return OsmData(
             area=area,
             streets=streets,
             street_nodes=nodes,
-            features=features,
+            features=features if inside.all() else features[inside].reset_index(drop=True),
             data_edge=edge,
             problems=problems,
             source={
@@ -199,50 +214,26 @@ def _look_around(
     relations = find_relations(contents)
     ways = find_ways(contents)
     contents = contents.without_lists()
-    rows = np.flatnonzero(touch_box(ways.boxes, box))
-    near = ways if len(rows) == len(ways.rank) else ways.take(rows)
-    stretches = find_stretches(near)
-    scene = Scene(
-        contents=contents,
-        grid=make_grid(contents.places, stretches.spots, area.crs),
-        crs=area.crs,
-        box=box,
-        ways=ways,
-        rows=rows,
-        near=near,
-        stretches=stretches,
-        relations=join_relations(relations, ways, box),
-    )
+    scene = Scene(contents, area.crs, box, ways, join_relations(relations, ways, box))
     return scene, contents.newest
 
 
 def _read_streets(
-    scene: Scene, kept_in: BaseGeometry
+    scene: Scene, around: Near, kept_in: BaseGeometry
 ) -> tuple[gpd.GeoDataFrame, npt.NDArray[np.int64]]:
     """Make the table of streets, and the node ids of their vertices."""
-    highway = scene.contents.find_key(scene.near.objects, {"highway"})
-    stretches = scene.stretches.take(np.flatnonzero(highway[scene.stretches.way]))
-    places = scene.grid.place(stretches.spots)
-    index = np.repeat(np.arange(len(stretches.way)), stretches.count)
-    lines = shapely.linestrings(places, indices=index)
+    highway = scene.contents.find_key(around.ways.objects, {"highway"})
+    stretches = around.stretches.take(np.flatnonzero(highway[around.stretches.way]))
+    lines = draw_lines(stretches, around.grid)
     near = _reach(lines, kept_in)
     stretches, lines = stretches.take(np.flatnonzero(near)), lines[near]
-    objects = scene.near.objects.take(stretches.way)
+    objects = around.ways.objects.take(stretches.way)
     columns = {
         "way_id": pd.Series([f"way/{way}" for way in objects.ids.tolist()], dtype="str"),
         "part": stretches.part,
         "tags": pd.Series(write_tags(objects, scene.contents.strings), dtype="str"),
     }
     return gpd.GeoDataFrame(columns, geometry=lines, crs=scene.crs), stretches.nodes
-
-
-def _read_features(
-    scene: Scene, kept_in: BaseGeometry
-) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
-    """Make the tables of features and problems; `kept_in` must be no other thread's."""
-    features, problems = read_features(scene)
-    near = _reach(features.geometry.to_numpy(), kept_in)
-    return features if near.all() else features[near].reset_index(drop=True), problems
 
 
 def _reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> Flags:

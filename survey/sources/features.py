@@ -10,7 +10,7 @@ import pyproj
 import shapely
 
 from survey.sources.contents import Contents
-from survey.sources.grid import Grid, degrees, project
+from survey.sources.grid import Grid, degrees, make_grid, project
 from survey.sources.outlines import (
     Relations,
     Shapes,
@@ -25,6 +25,7 @@ from survey.sources.ways import (
     Box,
     Stretches,
     Ways,
+    draw_lines,
     find_closed,
     find_stretches,
     find_whole,
@@ -68,77 +69,98 @@ class Scene:
     ----------
     contents
         The file.
-    grid
-        The places of the nodes of `near` in metres.
     crs
-        The CRS of `grid`.
+        The CRS of the tables.
     box
         West, south, east, north of what is of interest, in 1e-7 degrees.
     ways
         All ways with a key of interest, and those that relations consist of.
-    rows, near, stretches
-        Those of `ways` that reach into the box: their rows, themselves, and their stretches.
     relations
         The relations that describe areas, in the box or nowhere.
     """
 
     contents: Contents
-    grid: Grid
     crs: pyproj.CRS
     box: Box
     ways: Ways
-    rows: Ints
-    near: Ways
-    stretches: Stretches
     relations: Relations
 
 
-class _Rows(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Near:
+    """The ways of a scene that reach into its box.
+
+    Attributes
+    ----------
+    rows, ways, stretches
+        Their rows in ``Scene.ways``, themselves, and their stretches.
+    grid
+        The places of their nodes in metres.
+    """
+
+    rows: Ints
+    ways: Ways
+    stretches: Stretches
+    grid: Grid
+
+
+class Rows(NamedTuple):
     """Rows of features, in columns."""
 
     osm_id: Shapes
     tags: Shapes
     geometry: Shapes
 
-    def take(self, rows: Ints) -> "_Rows":
-        return _Rows(*(column[rows] for column in self))
+    def take(self, rows: Ints) -> "Rows":
+        """Copy some of them, in the order of `rows`."""
+        return Rows(*(column[rows] for column in self))
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """What came of the ways, or of the relations."""
 
-    lines: _Rows  # lines, and the middles of ways that are cut
-    areas: _Rows
+    lines: Rows  # lines, and the middles of ways that are cut
+    areas: Rows
     rank: Ints  # for each area, that of the last of its ways in the file
-    middles: _Rows  # of areas that are cut or broken
+    middles: Rows  # of areas that are cut or broken
     problems: list[tuple[str, str, str]]
 
 
-def read_features(scene: Scene) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+def find_near(scene: Scene) -> Near:
+    """Find the ways that reach into the box, and where their nodes are."""
+    rows = np.flatnonzero(touch_box(scene.ways.boxes, scene.box))
+    ways = scene.ways if len(rows) == len(scene.ways.rank) else scene.ways.take(rows)
+    stretches = find_stretches(ways)
+    return Near(rows, ways, stretches, make_grid(scene.contents.places, stretches.spots, scene.crs))
+
+
+def join_features(
+    points: Rows, ways: Part, relations: Part, crs: pyproj.CRS
+) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
     """Make the tables of features and problems.
 
     Returns
     -------
     tuple
-        Features: ``osm_id``, ``tags`` (JSON), geometry in the area's CRS. First nodes, then lines
-        and what is left of ways that are cut, then areas in the order in which they are complete
-        in the file, then the middles of areas that are not. Problems: ``osm_id``, ``name``,
-        ``problem``, sorted.
+        Features: ``osm_id``, ``tags`` (JSON), geometry in `crs`. First nodes, then lines and what
+        is left of ways that are cut, then areas in the order in which they are complete in the
+        file, then the middles of areas that are not. Problems: ``osm_id``, ``name``, ``problem``,
+        sorted.
     """
-    parts = [_read_relations(scene), _read_ways(scene)]  # a relation goes before its last way
+    parts = [relations, ways]  # a relation goes before its last way
     areas = _join([part.areas for part in parts])
     areas = areas.take(np.argsort(np.concatenate([part.rank for part in parts]), kind="stable"))
     middles = _join([part.middles for part in parts])
     middles = middles.take(np.argsort(middles.osm_id))
-    rows = _join([_read_points(scene), *(part.lines for part in parts), areas, middles])
+    rows = _join([points, *(part.lines for part in parts), areas, middles])
     texts = {name: pd.Series(rows._asdict()[name], dtype="str") for name in ("osm_id", "tags")}
-    features = gpd.GeoDataFrame(texts, geometry=rows.geometry, crs=scene.crs)
+    features = gpd.GeoDataFrame(texts, geometry=rows.geometry, crs=crs)
     problems = sorted(problem for part in parts for problem in part.problems)
     return features, pd.DataFrame(problems, columns=["osm_id", "name", "problem"])
 
 
-def _join(parts: list[_Rows]) -> _Rows:
-    return _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+def _join(parts: list[Rows]) -> Rows:
+    return Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def _strip(contents: Contents, objects: Objects) -> tuple[Objects, Flags]:
@@ -151,7 +173,8 @@ def _label(kind: str, objects: Objects) -> Shapes:
     return np.array([f"{kind}/{number}" for number in objects.ids.tolist()], dtype=object)
 
 
-def _read_points(scene: Scene) -> _Rows:
+def read_points(scene: Scene) -> Rows:
+    """Read the nodes that are features."""
     contents, places = scene.contents, scene.contents.places
     spots = contents.locate(contents.nodes.ids)
     x, y = places.x[spots], places.y[spots]
@@ -162,8 +185,9 @@ def _read_points(scene: Scene) -> _Rows:
     return _write_rows(contents, "node", objects.take(rows), points)
 
 
-def _read_ways(scene: Scene) -> _Part:
-    contents, near, stretches = scene.contents, scene.near, scene.stretches
+def read_ways(scene: Scene, around: Near) -> Part:
+    """Read the ways that are features."""
+    contents, near, stretches = scene.contents, around.ways, around.stretches
     objects, kept = _strip(contents, near.objects)
     wanted = contents.find_key(near.objects, FEATURE_KEYS)
     whole = find_whole(near, stretches)
@@ -175,21 +199,20 @@ def _read_ways(scene: Scene) -> _Part:
     shapes = np.full(len(kept), None, dtype=object)
     line = kept & whole & ~area
     mine = stretches.take(np.flatnonzero(line[stretches.way]))
-    index = np.repeat(np.arange(len(mine.way)), mine.count)
-    shapes[line] = shapely.linestrings(scene.grid.place(mine.spots), indices=index)
+    shapes[line] = draw_lines(mine, around.grid)
     ring = np.flatnonzero(kept & area)
     mine = stretches.take(np.flatnonzero((kept & area)[stretches.way]))
-    shapes[ring] = shape_rings(near.take(ring), mine, contents.places, scene.grid, scene.crs)
+    shapes[ring] = shape_rings(near.take(ring), mine, contents.places, around.grid, scene.crs)
     broken = kept & area & pd.isna(shapes)
     public, place = _tell_boundaries(contents, near.objects)
     left = np.flatnonzero(kept & (cut | (broken & place)))
-    shapes[left] = _find_middles(scene, scene.rows[left], np.arange(len(left)), len(left))
+    shapes[left] = _find_middles(scene, around.rows[left], np.arange(len(left)), len(left))
 
-    def write(flags: Flags) -> _Rows:
+    def write(flags: Flags) -> Rows:
         rows = np.flatnonzero(flags)
         return _write_rows(contents, "way", objects.take(rows), shapes[rows])
 
-    return _Part(
+    return Part(
         write(kept & (line | cut)),
         write(kept & area & ~broken),
         near.rank[kept & area & ~broken],
@@ -201,7 +224,8 @@ def _read_ways(scene: Scene) -> _Part:
     )
 
 
-def _read_relations(scene: Scene) -> _Part:
+def read_relations(scene: Scene) -> Part:
+    """Read the relations that are features."""
     contents, relations, ways = scene.contents, scene.relations, scene.ways
     objects, kept = _strip(contents, relations.objects)
     area = kept & contents.find_key(relations.objects, _AREA_KEYS)
@@ -220,7 +244,7 @@ def _read_relations(scene: Scene) -> _Part:
     left = left[~pd.isna(shapes[left])]
     last = np.zeros(len(kept), dtype=np.int64)
     np.maximum.at(last, np.flatnonzero(area)[whole.owner], ways.rank[whole.members])
-    return _Part(
+    return Part(
         _write_rows(contents, "relation", objects.take(done[:0]), shapes[:0]),
         _write_rows(contents, "relation", areas, shapes[done]),
         last[done],
@@ -252,8 +276,8 @@ def _find_middles(scene: Scene, members: Ints, owner: Ints, size: int) -> Shapes
     return middles
 
 
-def _write_rows(contents: Contents, kind: str, objects: Objects, shapes: Shapes) -> _Rows:
-    return _Rows(_label(kind, objects), write_tags(objects, contents.strings), shapes)
+def _write_rows(contents: Contents, kind: str, objects: Objects, shapes: Shapes) -> Rows:
+    return Rows(_label(kind, objects), write_tags(objects, contents.strings), shapes)
 
 
 def _list_problems(

@@ -52,11 +52,14 @@ def degrees(places: Places, spots: Ints) -> Floats:
 
 def project(places: Floats, crs: pyproj.CRS) -> Floats:
     """Project WGS-84 longitudes and latitudes, in two threads."""
+    metres = np.empty_like(places)
 
-    def run(part: Floats) -> Floats:
+    def run(rows: slice) -> None:
         # A transformer must not be shared between threads.
         transformer = pyproj.Transformer.from_crs(WGS84, crs, always_xy=True)
-        return np.column_stack(transformer.transform(part[:, 0], part[:, 1]))
+        metres[rows, 0], metres[rows, 1] = transformer.transform(*places[rows].T)
 
+    half = len(places) // 2
     with ThreadPoolExecutor(2) as pool:
-        return np.concatenate(list(pool.map(run, np.array_split(places, 2))))
+        list(pool.map(run, (slice(half), slice(half, None))))
+    return metres

@@ -121,11 +121,13 @@ def _shape_simple(stretches: Stretches, places: Places, grid: Grid) -> Shapes:
     simple = stretches.count > 3
     simple[ring[1:][stays]] = False
     inner = np.flatnonzero(simple[ring])
-    rings = shapely.linearrings(
+    count = stretches.count[simple]
+    polygons = shapely.from_ragged_array(
+        shapely.GeometryType.POLYGON,
         np.column_stack([x[inner], y[inner]]).astype(float),
-        indices=np.cumsum(simple)[ring[inner]] - 1,
+        (np.r_[0, np.cumsum(count)], np.arange(len(count) + 1)),
     )
-    simple[simple] = shapely.is_valid(shapely.polygons(rings))
+    simple[simple] = shapely.is_valid(polygons)
 
     shapes = np.full(len(simple), None, dtype=object)
     inner, count = np.flatnonzero(simple[ring]), stretches.count[simple]

@@ -79,7 +79,11 @@ def split_message(data: bytes, at: int, stop: int) -> dict[int, tuple[list[int],
         size = data[at]
         at += 1
         if size > 127:
-            size, at = read_varint(data, at - 1)
+            if data[at] < 128:  # nearly always
+                size += (data[at] - 1) << 7
+                at += 1
+            else:
+                size, at = read_varint(data, at - 1)
         if tag & 7 == _BYTES:
             starts.append(at)
             at += size

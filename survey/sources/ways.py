@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from survey.sources.contents import Contents
+from survey.sources.grid import Grid
 from survey.sources.pbf_blocks import Flags, Objects, Places
 from survey.sources.varints import Ints, count_up
 
@@ -63,6 +65,11 @@ class Stretches:
     count: Ints
     nodes: Ints
     spots: Ints
+
+    @property
+    def ends(self) -> Ints:
+        """Where the vertices of each begin, and behind them where the last ones end."""
+        return np.concatenate([[0], np.cumsum(self.count)])
 
     def take(self, rows: Ints) -> "Stretches":
         """Copy some of them, in the order of `rows`."""
@@ -123,6 +130,15 @@ def find_stretches(ways: Ways) -> Stretches:
     vertex, way = vertex[np.repeat(long, count)], way[new][long]
     part = np.arange(len(way)) - np.searchsorted(way, way)
     return Stretches(way.astype(np.int64), part, count[long], refs[vertex], ways.spots[vertex])
+
+
+def draw_lines(stretches: Stretches, grid: Grid) -> npt.NDArray[np.object_]:
+    """Make each stretch a LineString in the CRS of `grid`."""
+    places = grid.place(stretches.spots)
+    lines: npt.NDArray[np.object_] = shapely.from_ragged_array(
+        shapely.GeometryType.LINESTRING, places, (stretches.ends,)
+    )
+    return lines
 
 
 def find_cut(ways: Ways) -> Flags:
