@@ -686,7 +686,7 @@ def as_rings(rings):
     count = np.array([len(ring) + 1 for ring in rings])
     nothing, spots = np.zeros(len(rings), dtype=np.int64), np.arange(len(corners))
     objects = Objects(np.arange(len(rings)), nothing, nothing[:0], nothing[:0], count, spots)
-    return Ways(objects, spots[: len(rings)], spots, nothing), corners, count
+    return Ways(objects, spots[: len(rings)], nothing), corners, count
 
 
 CORNERS = st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=3, max_size=9)

@@ -42,6 +42,8 @@ from survey.sources.ways import Box, Ways, draw_lines, find_stretches, find_ways
 MARGIN_M = 2_000
 """How far beyond the area streets and features are kept."""
 
+_AT_ONCE = 100_000  # shapes to test: their vertices take as much memory as they do
+
 
 @dataclass(frozen=True, eq=False)
 class OsmData:
@@ -227,23 +229,28 @@ def _read_streets(
     lines = draw_lines(stretches, around.grid)
     near = _reach(lines, kept_in)
     stretches, lines = stretches.take(np.flatnonzero(near)), lines[near]
-    objects = around.ways.objects.take(stretches.way)
+    objects = around.ways.objects.take_tags(stretches.way)
+    nodes = scene.contents.places.ids[stretches.spots]
     columns = {
         "way_id": pd.Series([f"way/{way}" for way in objects.ids.tolist()], dtype="str"),
         "part": stretches.part,
         "tags": pd.Series(write_tags(objects, scene.contents.strings), dtype="str"),
     }
-    return gpd.GeoDataFrame(columns, geometry=lines, crs=scene.crs), stretches.nodes
+    return gpd.GeoDataFrame(columns, geometry=lines, crs=scene.crs), nodes
 
 
 def _reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> Flags:
     """Tell which shapes intersect a large one; most do, and do by their first vertex."""
     shapely.prepare(into)
-    places, owner = shapely.get_coordinates(shapes, return_index=True)
-    first = np.searchsorted(owner, np.arange(len(shapes)))
-    reached = np.asarray(shapely.intersects_xy(into, *places[first].T))
-    rest = np.flatnonzero(~reached)
-    reached[rest] = shapely.intersects(into, shapes[rest])
+    reached = np.zeros(len(shapes), dtype=np.bool_)
+    for at in range(0, len(shapes), _AT_ONCE):
+        part = shapes[at : at + _AT_ONCE]
+        places, owner = shapely.get_coordinates(part, return_index=True)
+        first = np.searchsorted(owner, np.arange(len(part)))
+        inside = shapely.intersects_xy(into, *places[first].T)
+        rest = np.flatnonzero(~inside)
+        inside[rest] = shapely.intersects(into, part[rest])
+        reached[at : at + _AT_ONCE] = inside
     return reached
 
 

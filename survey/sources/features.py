@@ -182,7 +182,7 @@ def read_points(scene: Scene) -> Rows:
     objects, kept = _strip(contents, contents.nodes)
     rows = np.flatnonzero(near & kept)
     points = shapely.points(project(degrees(places, spots[rows]), scene.crs))
-    return _write_rows(contents, "node", objects.take(rows), points)
+    return _write_rows(contents, "node", objects.take_tags(rows), points)
 
 
 def read_ways(scene: Scene, around: Near) -> Part:
@@ -210,7 +210,7 @@ def read_ways(scene: Scene, around: Near) -> Part:
 
     def write(flags: Flags) -> Rows:
         rows = np.flatnonzero(flags)
-        return _write_rows(contents, "way", objects.take(rows), shapes[rows])
+        return _write_rows(contents, "way", objects.take_tags(rows), shapes[rows])
 
     return Part(
         write(kept & (line | cut)),
@@ -240,15 +240,15 @@ def read_relations(scene: Scene) -> Part:
     there = parts.members >= 0
     shapes[left] = _find_middles(scene, parts.members[there], parts.owner[there], len(left))
     done = np.flatnonzero(area & ~broken)
-    areas = contents.drop_tags(objects.take(done), "type")  # it speaks of the relation alone
+    areas = contents.drop_tags(objects.take_tags(done), "type")  # it speaks of the relation alone
     left = left[~pd.isna(shapes[left])]
     last = np.zeros(len(kept), dtype=np.int64)
     np.maximum.at(last, np.flatnonzero(area)[whole.owner], ways.rank[whole.members])
     return Part(
-        _write_rows(contents, "relation", objects.take(done[:0]), shapes[:0]),
+        _write_rows(contents, "relation", objects.take_tags(done[:0]), shapes[:0]),
         _write_rows(contents, "relation", areas, shapes[done]),
         last[done],
-        _write_rows(contents, "relation", objects.take(left), shapes[left]),
+        _write_rows(contents, "relation", objects.take_tags(left), shapes[left]),
         [
             *_list_problems(contents, "relation", relations.objects, broken & public, _BROKEN),
             *_list_problems(contents, "relation", relations.objects, ~area & public, _OPEN),
@@ -283,6 +283,6 @@ def _write_rows(contents: Contents, kind: str, objects: Objects, shapes: Shapes)
 def _list_problems(
     contents: Contents, kind: str, objects: Objects, rows: Flags, problem: str
 ) -> list[tuple[str, str, str]]:
-    objects = objects.take(np.flatnonzero(rows))
+    objects = objects.take_tags(np.flatnonzero(rows))
     names = contents.read_value(objects, "name")
     return [(key, name, problem) for key, name in zip(_label(kind, objects), names, strict=True)]

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,21 +159,16 @@ def _write_opl(
     """Write nodes, ways and relations as text: see https://osmcode.org/opl-file-format/."""
     code = places[:, 0].astype(np.int64) * (1 << 32) + places[:, 1]
     _, first, node = np.unique(code, return_index=True, return_inverse=True)
-    spots = enumerate(places[first].tolist(), start=1)
-    nodes = [f"n{row}" for row in (node + 1).tolist()]
-    ways = [f"w{row}@" for row in (members + 1).tolist()]
-    lines = [
-        *(f"n{row} x{x}e-7 y{y}e-7" for row, (x, y) in spots),
-        *(f"w{row} N{text}" for row, text in enumerate(_join(nodes, way_count), start=1)),
-        *(
-            f"r{row} Ttype=multipolygon M{text}"
-            for row, text in enumerate(_join(ways, member_count), start=1)
-        ),
-    ]
-    return "\n".join([*lines, ""]).encode()
+    spots = np.column_stack([np.arange(1, len(first) + 1), places[first]])
+    lines = "n%d x%de-7 y%de-7\n" * len(spots) % tuple(spots.ravel().tolist())
+    lines += _write_lists("w%d N", "n%d", node + 1, way_count)
+    lines += _write_lists("r%d Ttype=multipolygon M", "w%d@", members + 1, member_count)
+    return lines.encode()
 
 
-def _join(texts: list[str], counts: Ints) -> Iterator[str]:
-    stops = np.cumsum(counts)
-    for start, stop in zip((stops - counts).tolist(), stops.tolist(), strict=True):
-        yield ",".join(texts[start:stop])
+def _write_lists(head: str, item: str, numbers: Ints, counts: Ints) -> str:
+    """Write a line for each run of numbers: its own number, and those of the run."""
+    form = {count: head + ",".join([item] * count) + "\n" for count in set(counts.tolist())}
+    starts = np.cumsum(counts) - counts
+    flat = np.insert(numbers, starts, np.arange(1, len(counts) + 1))
+    return "".join([form[count] for count in counts.tolist()]) % tuple(flat.tolist())

@@ -1,7 +1,7 @@
 """Outlines of areas: closed ways, and relations of several ways."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import geopandas as gpd
 import numpy as np
@@ -15,7 +15,7 @@ from survey.sources.contents import Contents, find_last
 from survey.sources.grid import Grid
 from survey.sources.libosmium import assemble_outlines
 from survey.sources.pbf_blocks import Flags, Objects, Places
-from survey.sources.varints import Ints, count_up
+from survey.sources.varints import Ints
 from survey.sources.ways import FAR, Box, Stretches, Ways, find_cut, touch_box, turn_rings
 
 Shapes = npt.NDArray[np.object_]
@@ -30,19 +30,19 @@ class Relations:
     Attributes
     ----------
     objects
-        The relations.
-    members
-        The rows of their ways in `Ways`, behind each other; -1 for those that the file lacks.
+        The relations. They refer to rows in `Ways`, -1 for ways that the file lacks.
     """
 
     objects: Objects
-    members: Ints
 
     def take(self, rows: Ints) -> "Relations":
         """Copy some of them, in the order of `rows`."""
-        count = self.objects.ref_count
-        members = self.members[count_up((np.cumsum(count) - count)[rows], count[rows])]
-        return Relations(self.objects.take(rows), members)
+        return Relations(self.objects.take(rows))
+
+    @property
+    def members(self) -> Ints:
+        """The rows of their ways, behind each other."""
+        return self.objects.refs
 
     @property
     def owner(self) -> Ints:
@@ -58,9 +58,10 @@ def find_relations(contents: Contents) -> Objects:
 
 def join_relations(relations: Objects, ways: Ways, box: Box) -> Relations:
     """Find the ways of relations; keep the relations that reach into `box`, or lie nowhere."""
-    order = np.argsort(ways.objects.ids, kind="stable")
+    order = np.argsort(ways.objects.ids, kind="stable").astype(np.int32)
     row = find_last(ways.objects.ids[order], relations.refs)
-    joined = Relations(relations, np.where(row < 0, -1, order[row]) if len(order) else row)
+    row[row >= 0] = order[row[row >= 0]]
+    joined = Relations(replace(relations, refs=row))
     known = joined.members >= 0
     owner, boxes = joined.owner[known], ways.boxes[joined.members[known]]
     bound = np.repeat(np.array([[FAR, FAR, -FAR, -FAR]], np.int32), len(relations.ids), axis=0)

@@ -54,15 +54,20 @@ class Objects:
 
     def take(self, rows: Ints) -> "Objects":
         """Copy some of them, in the order of `rows`."""
-        tags = count_up((np.cumsum(self.tag_count) - self.tag_count)[rows], self.tag_count[rows])
         refs = count_up((np.cumsum(self.ref_count) - self.ref_count)[rows], self.ref_count[rows])
+        taken = self.take_tags(rows)
+        return replace(taken, ref_count=self.ref_count[rows], refs=self.refs[refs])
+
+    def take_tags(self, rows: Ints) -> "Objects":
+        """Copy some of them, in the order of `rows`, without what they refer to."""
+        tags = count_up((np.cumsum(self.tag_count) - self.tag_count)[rows], self.tag_count[rows])
         return Objects(
             self.ids[rows],
             self.tag_count[rows],
             self.keys[tags],
             self.values[tags],
-            self.ref_count[rows],
-            self.refs[refs],
+            np.zeros_like(self.ref_count[rows]),
+            self.refs[:0],
         )
 
 

@@ -1,6 +1,6 @@
 """Ways as runs of vertices: where they lie, and the stretches of them that the file holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,25 +25,25 @@ class Ways:
     Attributes
     ----------
     objects
-        The ways.
+        The ways. They refer to rows in ``Contents.places``, -1 for nodes that have no place.
     rank
         Their places in the order of the file.
-    spots
-        The row in ``Contents.places`` of each of their nodes, -1 where it has no place.
     boxes
         West, south, east, north in 1e-7 degrees; turned inside out where no node has a place.
     """
 
     objects: Objects
     rank: Ints
-    spots: Ints
     boxes: Boxes
+
+    @property
+    def spots(self) -> Ints:
+        """The rows of their nodes' places."""
+        return self.objects.refs
 
     def take(self, rows: Ints) -> "Ways":
         """Copy some of them, in the order of `rows`."""
-        count = self.objects.ref_count
-        refs = count_up((np.cumsum(count) - count)[rows], count[rows])
-        return Ways(self.objects.take(rows), self.rank[rows], self.spots[refs], self.boxes[rows])
+        return Ways(self.objects.take(rows), self.rank[rows], self.boxes[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +56,13 @@ class Stretches:
         The row of the way of each.
     part
         Which run of its way it is, from 0.
-    count, nodes, spots
-        How many vertices each has; the ids and rows in ``Contents.places`` of all.
+    count, spots
+        How many vertices each has; the rows in ``Contents.places`` of all.
     """
 
     way: Ints
     part: Ints
     count: Ints
-    nodes: Ints
     spots: Ints
 
     @property
@@ -74,9 +73,7 @@ class Stretches:
     def take(self, rows: Ints) -> "Stretches":
         """Copy some of them, in the order of `rows`."""
         inner = count_up((np.cumsum(self.count) - self.count)[rows], self.count[rows])
-        return Stretches(
-            self.way[rows], self.part[rows], self.count[rows], self.nodes[inner], self.spots[inner]
-        )
+        return Stretches(self.way[rows], self.part[rows], self.count[rows], self.spots[inner])
 
 
 def find_ways(contents: Contents) -> Ways:
@@ -86,7 +83,8 @@ def find_ways(contents: Contents) -> Ways:
         turn = np.repeat(contents.turns[1], objects.ref_count)
     spots = contents.locate(objects.refs, turn)
     spots[objects.refs < 0] = -1  # an editor's drafts, which are not in OpenStreetMap
-    return Ways(objects, np.arange(len(objects.ids)), spots, _bound(contents, objects, spots))
+    boxes = _bound(contents, objects, spots)
+    return Ways(replace(objects, refs=spots), np.arange(len(objects.ids), dtype=np.int32), boxes)
 
 
 def _bound(contents: Contents, objects: Objects, spots: Ints) -> Boxes:
@@ -118,10 +116,10 @@ def touch_box(boxes: Boxes, box: Box) -> Flags:
 
 def find_stretches(ways: Ways) -> Stretches:
     """Cut ways where nodes have no place; a node that is named twice in a row is one vertex."""
-    refs = ways.objects.refs
+    spots = ways.spots
     owner = np.repeat(np.arange(len(ways.objects.ids), dtype=np.int32), ways.objects.ref_count)
-    known = ways.spots >= 0
-    fresh = np.r_[True, (refs[1:] != refs[:-1]) | (owner[1:] != owner[:-1])][: len(refs)]
+    known = spots >= 0
+    fresh = np.r_[True, (spots[1:] != spots[:-1]) | (owner[1:] != owner[:-1])][: len(spots)]
     vertex = np.flatnonzero(known & fresh)
     way, gap = owner[vertex], np.cumsum(~known, dtype=np.int32)[vertex]
     new = np.r_[True, (way[1:] != way[:-1]) | (gap[1:] != gap[:-1])][: len(way)]
@@ -129,7 +127,7 @@ def find_stretches(ways: Ways) -> Stretches:
     long = count > 1
     vertex, way = vertex[np.repeat(long, count)], way[new][long]
     part = np.arange(len(way)) - np.searchsorted(way, way)
-    return Stretches(way.astype(np.int64), part, count[long], refs[vertex], ways.spots[vertex])
+    return Stretches(way, part, count[long], spots[vertex])
 
 
 def draw_lines(stretches: Stretches, grid: Grid) -> npt.NDArray[np.object_]:
