@@ -228,7 +228,8 @@ def _read_streets(
     stretches = around.stretches.take(np.flatnonzero(highway[around.stretches.way]))
     lines = draw_lines(stretches, around.grid)
     near = _reach(lines, kept_in)
-    stretches, lines = stretches.take(np.flatnonzero(near)), lines[near]
+    if not near.all():
+        stretches, lines = stretches.take(np.flatnonzero(near)), lines[near]
     objects = around.ways.objects.take_tags(stretches.way)
     nodes = scene.contents.places.ids[stretches.spots]
     columns = {

@@ -44,15 +44,14 @@ def make_grid(places: Places, spots: Ints, crs: pyproj.CRS) -> Grid:
     used = np.zeros(len(places.ids), dtype=np.bool_)
     used[spots] = True
     number = np.cumsum(used, dtype=np.int32) - 1
-    rows = np.flatnonzero(used)
-    metres = np.empty((len(rows), 2))
+    metres = np.empty((np.count_nonzero(used), 2))
 
     def run(at: int) -> None:
-        part = slice(at, at + _AT_ONCE)
-        metres[part] = project(degrees(places, rows[part]), crs)
+        rows = at + np.flatnonzero(used[at : at + _AT_ONCE])
+        metres[number[rows]] = project(degrees(places, rows), crs)
 
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, range(0, len(rows), _AT_ONCE)))
+        list(pool.map(run, range(0, len(used), _AT_ONCE)))
     return Grid(number, metres)
 
 

@@ -17,6 +17,8 @@ Boxes = npt.NDArray[np.int32]
 FAR = (1 << 31) - 1
 """Beyond any place."""
 
+_AT_ONCE = 100_000  # ways: what is worked out of them takes several times their memory
+
 
 @dataclass(frozen=True, eq=False)
 class Ways:
@@ -89,16 +91,18 @@ def find_ways(contents: Contents) -> Ways:
 
 def _bound(contents: Contents, objects: Objects, spots: Ints) -> Boxes:
     boxes = np.repeat(np.array([[FAR, FAR, -FAR, -FAR]], np.int32), len(objects.ids), axis=0)
-    rows = np.flatnonzero(objects.ref_count)
-    first = (np.cumsum(objects.ref_count) - objects.ref_count)[rows]
-    if len(rows) and len(contents.places.ids):
-        lost = np.flatnonzero(spots < 0)
+    rows = np.flatnonzero(objects.ref_count if len(contents.places.ids) else [])
+    ends = np.concatenate([[0], np.cumsum(objects.ref_count[rows])])
+    for at in range(0, len(rows), _AT_ONCE):
+        some, part = rows[at : at + _AT_ONCE], ends[at : at + _AT_ONCE + 1]
+        mine, first = spots[part[0] : part[-1]], part[:-1] - part[0]
+        lost = np.flatnonzero(mine < 0)
         for side, places in enumerate((contents.places.x, contents.places.y)):
-            values = places[spots]
+            values = places[mine]
             values[lost] = FAR
-            boxes[rows, side] = np.minimum.reduceat(values, first)
+            boxes[some, side] = np.minimum.reduceat(values, first)
             values[lost] = -FAR
-            boxes[rows, side + 2] = np.maximum.reduceat(values, first)
+            boxes[some, side + 2] = np.maximum.reduceat(values, first)
     return boxes
 
 
@@ -116,8 +120,18 @@ def touch_box(boxes: Boxes, box: Box) -> Flags:
 
 def find_stretches(ways: Ways) -> Stretches:
     """Cut ways where nodes have no place; a node that is named twice in a row is one vertex."""
-    spots = ways.spots
-    owner = np.repeat(np.arange(len(ways.objects.ids), dtype=np.int32), ways.objects.ref_count)
+    size = len(ways.objects.ids)
+    ends = np.concatenate([[0], np.cumsum(ways.objects.ref_count)])
+    parts = []
+    for at in range(0, max(size, 1), _AT_ONCE):
+        stop = min(at + _AT_ONCE, size)
+        parts.append(_cut(at, ways.objects.ref_count[at:stop], ways.spots[ends[at] : ends[stop]]))
+    return Stretches(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _cut(row: int, count: Ints, spots: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Cut the ways from a row on: the columns of `Stretches`."""
+    owner = np.repeat(np.arange(row, row + len(count), dtype=np.int32), count)
     known = spots >= 0
     fresh = np.r_[True, (spots[1:] != spots[:-1]) | (owner[1:] != owner[:-1])][: len(spots)]
     vertex = np.flatnonzero(known & fresh)
@@ -127,7 +141,7 @@ def find_stretches(ways: Ways) -> Stretches:
     long = count > 1
     vertex, way = vertex[np.repeat(long, count)], way[new][long]
     part = np.arange(len(way)) - np.searchsorted(way, way)
-    return Stretches(way, part, count[long], spots[vertex])
+    return way, part, count[long], spots[vertex]
 
 
 def draw_lines(stretches: Stretches, grid: Grid) -> npt.NDArray[np.object_]:
