@@ -1,9 +1,10 @@
 """OpenStreetMap files (.osm, .osm.gz, .osm.bz2, .osm.pbf): streets and features of an area."""
 
 import contextlib
+import gc
 import hashlib
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +43,7 @@ from survey.sources.ways import Box, Ways, draw_lines, find_stretches, find_ways
 MARGIN_M = 2_000
 """How far beyond the area streets and features are kept."""
 
+_FEW = 1_000
 _AT_ONCE = 100_000  # shapes to test: their vertices take as much memory as they do
 
 
@@ -144,14 +146,14 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     kept_in = _add_margin(area)
     date = read_head(path)[1]
     # One thread beside this one; what it does holds Python's lock where this one does not.
-    with ThreadPoolExecutor(1) as pool:
+    with _collector_paused(), ThreadPoolExecutor(1) as pool:
         digest = pool.submit(hash_file, path)
         scene, newest = _look_around(path, area, kept_in, dated=not date)
         relations, points = pool.submit(read_relations, scene), pool.submit(read_points, scene)
         near = find_near(scene)
         ways = pool.submit(read_ways, scene, near)
         streets, nodes = _read_streets(scene, near, kept_in)
-        if not len(streets) or not _reach(streets.geometry.to_numpy(), area.shape).any():
+        if not _any_reach(streets.geometry.to_numpy(), area.shape):
             _refuse_unplaced(path, scene.contents, scene.ways)
             west, south, east, north = area.polygon.bounds
             raise AreaError(
@@ -177,6 +179,18 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
                 "osm_date": date or _write_date(newest),
             },
         )
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let Python's collector rest: it would walk over all shapes again and again, for nothing."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _add_margin(area: Area) -> BaseGeometry:
@@ -238,6 +252,12 @@ def _read_streets(
         "tags": pd.Series(write_tags(objects, scene.contents.strings), dtype="str"),
     }
     return gpd.GeoDataFrame(columns, geometry=lines, crs=scene.crs), nodes
+
+
+def _any_reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> bool:
+    """Tell whether any shape intersects another; the first ones mostly do."""
+    parts = range(0, len(shapes), _FEW)
+    return any(_reach(shapes[at : at + _FEW], into).any() for at in parts)
 
 
 def _reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> Flags:
