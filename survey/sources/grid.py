@@ -48,7 +48,8 @@ def make_grid(places: Places, spots: Ints, crs: pyproj.CRS) -> Grid:
 
     def run(at: int) -> None:
         rows = at + np.flatnonzero(used[at : at + _AT_ONCE])
-        metres[number[rows]] = project(degrees(places, rows), crs)
+        if len(rows):
+            metres[number[rows[0]] : number[rows[-1]] + 1] = project(degrees(places, rows), crs)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(run, range(0, len(used), _AT_ONCE)))

@@ -15,6 +15,8 @@ Ints: TypeAlias = npt.NDArray[np.signedinteger[Any]]  # of 32 or 64 bits
 Words: TypeAlias = npt.NDArray[np.uint64]
 
 _NUMBER, _BYTES = 0, 2  # wire types
+_AT_ONCE = 1 << 17  # numbers: what is worked out of them stays in the processor's memory
+_LONG = 1_000  # bytes of a range, from which on ranges are better joined one by one
 
 # Of eight bytes, the bits that belong to a number whose last byte is the first, the second, ...
 _OWN = np.array([0x7F7F7F7F7F7F7F7F >> (56 - 8 * n) for n in [*range(8), 0]], dtype=np.uint64)
@@ -134,20 +136,33 @@ def unpack(data: Bytes) -> Words:
     """
     if len(data) and data[-1] > 127:
         raise ValueError("a number that is cut short")
-    last = np.flatnonzero(data < 128)
+    return _unpack(data, np.flatnonzero(data < 128))
+
+
+def _unpack(data: Bytes, last: Ints) -> Words:
+    """Decode all the numbers in some bytes, told where the last byte of each stands."""
     value = data[last].astype(np.uint64)
-    more = np.diff(last, prepend=-1) - 1
-    rows = np.flatnonzero(more)
-    if not len(rows):
+    if len(last) == len(data):
         return value
-    more = more[rows]
-    first = last[rows] - more
     padded = np.zeros(len(data) + 8, dtype=np.uint8)
     padded[:-8] = data
     eights = np.ndarray(len(data), dtype="<u8", buffer=padded, strides=(1,))  # from each place on
-    part = eights[first]
-    part &= _OWN[np.minimum(more, 8)]
+    start = 0
+    for at in range(0, len(last), _AT_ONCE):
+        stop = last[at : at + _AT_ONCE]
+        first = np.concatenate([[start], stop[:-1] + 1])
+        start = int(stop[-1]) + 1
+        rows = np.flatnonzero(stop > first)
+        if len(rows):
+            first, more = first[rows], (stop - first)[rows]
+            value[at + rows] = _join_sevens(eights[first], more, data, first)
+    return value
+
+
+def _join_sevens(part: Words, more: Ints, data: Bytes, first: Ints) -> Words:
+    """Put numbers together from eight bytes each, told how many belong to it but the first."""
     longest = more.max()
+    part &= _OWN[np.minimum(more, 8) if longest > 8 else more]
     # Each step closes every other gap: sevens of bits become fourteens, then twenty-eights.
     for low, high, gap in _GAPS:
         if longest < gap:
@@ -160,8 +175,7 @@ def unpack(data: Bytes) -> Words:
         for row in np.flatnonzero(more > 7).tolist():
             number = data[first[row] : first[row] + more[row] + 1]
             part[row], _ = read_varint(number.tobytes(), 0)
-    value[rows] = part
-    return value
+    return part
 
 
 def unzigzag(values: Words) -> Ints:
@@ -187,6 +201,9 @@ def join_ranges(data: Bytes, first: Ints, size: Ints) -> Bytes:
     """Join ranges of `size` bytes that begin at `first`; none is empty, and none overlap."""
     if not len(first):
         return data[:0]
+    if size.sum() > _LONG * len(first):
+        parts = zip(first.tolist(), (first + size).tolist(), strict=True)
+        return np.concatenate([data[at:stop] for at, stop in parts])
     turns = np.empty(2 * len(first) - 1, dtype=np.int64)  # a range, a gap, a range, ...
     turns[::2] = size
     turns[1::2] = first[1:] - first[:-1] - size[:-1]
@@ -236,9 +253,10 @@ class Messages:
         last = np.cumsum(size[some]) - 1
         if (data[last] > 127).any():
             raise ValueError("a field that ends within a number")
+        ends = np.flatnonzero(data < 128)
         count = np.zeros(len(size), dtype=np.int64)
-        count[some] = np.diff(np.cumsum(data < 128, dtype=np.int32)[last], prepend=0)
-        return count, unpack(data)
+        count[some] = np.diff(np.searchsorted(ends, last), prepend=-1)
+        return count, _unpack(data, ends)
 
     def open(self, field: int, fields: dict[int, int]) -> "Messages":
         """Find fields in the messages that a field of each message is; see `read_messages`."""
