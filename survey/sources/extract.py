@@ -43,9 +43,6 @@ from survey.sources.ways import Box, Ways, draw_lines, find_stretches, find_ways
 MARGIN_M = 2_000
 """How far beyond the area streets and features are kept."""
 
-_FEW = 1_000
-_AT_ONCE = 100_000  # shapes to test: their vertices take as much memory as they do
-
 
 @dataclass(frozen=True, eq=False)
 class OsmData:
@@ -153,7 +150,7 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
         near = find_near(scene)
         ways = pool.submit(read_ways, scene, near)
         streets, nodes = _read_streets(scene, near, kept_in)
-        if not _any_reach(streets.geometry.to_numpy(), area.shape):
+        if not _reach(streets.geometry.to_numpy(), area.shape).any():
             _refuse_unplaced(path, scene.contents, scene.ways)
             west, south, east, north = area.polygon.bounds
             raise AreaError(
@@ -254,25 +251,10 @@ def _read_streets(
     return gpd.GeoDataFrame(columns, geometry=lines, crs=scene.crs), nodes
 
 
-def _any_reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> bool:
-    """Tell whether any shape intersects another; the first ones mostly do."""
-    parts = range(0, len(shapes), _FEW)
-    return any(_reach(shapes[at : at + _FEW], into).any() for at in parts)
-
-
 def _reach(shapes: npt.NDArray[np.object_], into: BaseGeometry) -> Flags:
-    """Tell which shapes intersect a large one; most do, and do by their first vertex."""
+    """Tell which shapes intersect another one."""
     shapely.prepare(into)
-    reached = np.zeros(len(shapes), dtype=np.bool_)
-    for at in range(0, len(shapes), _AT_ONCE):
-        part = shapes[at : at + _AT_ONCE]
-        places, owner = shapely.get_coordinates(part, return_index=True)
-        first = np.searchsorted(owner, np.arange(len(part)))
-        inside = shapely.intersects_xy(into, *places[first].T)
-        rest = np.flatnonzero(~inside)
-        inside[rest] = shapely.intersects(into, part[rest])
-        reached[at : at + _AT_ONCE] = inside
-    return reached
+    return np.asarray(shapely.intersects(into, shapes))
 
 
 def _refuse_unplaced(path: str | Path, contents: Contents, ways: Ways) -> None:
