@@ -2,7 +2,7 @@
 
 A decoder of our own, because the libraries hand out one Python object per node, way and tag: a
 city of half a million nodes and 100 000 ways takes them thirty times as long as libosmium's own
-decoding of the file, in C++, and this decoder three times. What it does not understand it refuses
+decoding of the file, in C++, and this decoder twice. What it does not understand it refuses
 (`UnusualError`), so that libosmium can be asked to convert the file. The format:
 https://wiki.openstreetmap.org/wiki/PBF_Format.
 """
@@ -70,13 +70,16 @@ def read_groups(path: Path, keys: Collection[str], *, dated: bool) -> Iterator[G
 
 
 def _join_batches(blobs: Iterator[tuple[str, bytes]]) -> Iterator[list[bytes]]:
-    """Join parts that follow each other, so that there is much to do at once."""
+    """Join parts that follow each other, so that there is much to do at once.
+
+    Threads hand over Python's lock at each step: work on short arrays takes them longer than one.
+    """
     batch: list[bytes] = []
     size = 0
     for kind, blob in blobs:
         if kind != "OSMData":
             raise UnusualError(f"a part of the kind {kind!r}")
-        told, _ = split_message(blob, 0, len(blob)).get(0x10, ([len(blob)], []))
+        told, _ = split_message(blob, 0, len(blob)).get(0x10, ([len(blob)], []))  # unpacked
         batch.append(blob)
         size += told[0]
         if size > _BATCH:
