@@ -132,7 +132,7 @@ def test_click_on_a_drawn_unit_tells_its_round(tmp_path, open_file):
     assert rows == [["夫子庙农贸市场", "1", "1,234 m"]]
     panel = page.locator(".survey-choice").first.inner_text()
     assert "2026-Q4" in panel
-    assert "种子 见证人种子；责任街道：秦淮街道 2" in panel
+    assert "种子 见证人种子\n责任街道，抽中单元数：\n2\t秦淮街道" in panel
 
 
 @pytest.mark.browser
