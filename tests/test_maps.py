@@ -130,6 +130,8 @@ def test_click_on_a_drawn_unit_tells_its_round(tmp_path, open_file):
     assert title == "评事街"
     assert facts["街道办"] == "秦淮街道"
     assert rows == [["夫子庙农贸市场", "1", "1,234 m"]]
+    page.locator(".leaflet-popup summary").click()
+    assert page.locator(".leaflet-popup li").first.inner_text() == "路面硬化，无坑洼积水"
     panel = page.locator(".survey-choice").first.inner_text()
     assert "2026-Q4" in panel
     assert "种子 见证人种子\n责任街道，抽中单元数：\n2\t秦淮街道" in panel

@@ -20,7 +20,7 @@ from survey.outputs.texts import (
     write_measures,
     write_percents,
 )
-from survey.outputs.units import Key, repeat_facts
+from survey.outputs.units import Key, repeat_facts, unit_forms
 
 _FROM = (Pair("抽自", "From"), Pair("序号", "Slot"), Pair("半径", "Radius"))
 _LABELS = {
@@ -170,6 +170,8 @@ def _layer(
         rows=[said for *_, said in rows],
         letters=[said[0][1] for *_, said in rows],
         options=[[number] for number, *_ in rows],
+        forms=unit_forms(),
+        kinds=[layer for _, (layer, _), _ in rows],
     )
     shapes = gpd.GeoSeries([unit.shape for unit in chosen], crs=parts.frame.alleys.crs)
     return facts_layer(

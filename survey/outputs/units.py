@@ -88,6 +88,11 @@ def list_units(frame: Any, facts: dict[str, Facts]) -> dict[Key, Unit]:
     }
 
 
+def unit_forms() -> dict[str, list[Pair]]:
+    """Give what inspectors check at an alley and at a compound, by layer."""
+    return {layer: read_forms()[layer] for layer in LAYERS}
+
+
 def repeat_facts(units: Iterable[Unit]) -> dict[Pair, list[Text]]:
     """Say of some units once more what is said of them in their own layers."""
     chosen = list(units)
@@ -150,6 +155,8 @@ def priorities_layer(
         # First, and last too: the odds are those that the risk was made from.
         values | repeat_facts(chosen) | values,
         letters=write_cells(table["rank"]),
+        forms=unit_forms(),
+        kinds=[layer for layer, _ in keys],
     )
     shapes = gpd.GeoSeries([unit.shape for unit in chosen], crs=crs)
     return facts_layer(Pair("先整治", "Mend first"), shapes, facts, look="priorities", badges=True)
