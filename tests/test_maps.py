@@ -101,15 +101,15 @@ def test_click_on_an_alley_tells_its_facts(tmp_path, open_file):
     assert title == "评事街"
     assert facts == {
         "长度": "400 m",
-        "等级": "residential",
+        "等级": "居住区道路",
         "街道办": "秦淮街道",
         "入样概率": "43.2%",
         "概率范围": "25.0% – 75.0%",
         "数据边缘": "数据边缘外的单位未知",
         "期望次数": "0.50",
         "可达点位": "2",
-        "依据": "residential, 巷",
-        "来源": "osm",
+        "依据": "居住区道路，巷",
+        "来源": "OpenStreetMap",
         "编号": "alley/201",
     }
     assert rows == [
