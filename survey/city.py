@@ -1,4 +1,4 @@
-"""The whole job for one city, from its config to its workspace, map and tables."""
+"""The whole job for one city, from its config to its workspace, maps, report and tables."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,7 +17,8 @@ from survey.frame.frame import Frame
 from survey.outputs.exports import export_tables
 from survey.outputs.ground import find_ground, find_names
 from survey.outputs.maps import name_maps, save_maps
-from survey.records import add_round, find_stale, list_others, note_odds, show_rounds
+from survey.outputs.report import name_report, save_report
+from survey.records import add_round, find_stale, note_odds, show_rounds
 from survey.sampling.draw import Draw, draw_round, hash_frame
 from survey.sampling.odds import visit_odds
 from survey.sampling.reach import measure_catchments, measure_reach
@@ -53,7 +54,13 @@ class CityResult:
     audit: Audit
     workspace: Path
     maps: list[Path]
+    report: Path
     tables: list[Path]
+
+    @property
+    def files(self) -> list[Path]:
+        """All files."""
+        return [self.workspace, *self.maps, self.report, *self.tables]
 
     @property
     def map(self) -> Path:
@@ -71,8 +78,9 @@ def run_city(
     config
         What `read_config` read.
     folder
-        Where to write ``<stem>.gpkg``, the maps, an index of them and a CSV of every table. What
-        an earlier run for the same city left is replaced, its rounds of other ids kept.
+        Where to write ``<stem>.gpkg``, the maps, the report, an index that leads to all of them,
+        and a CSV of every table. What an earlier run for the same city left is replaced, its
+        rounds of other ids kept.
     replace
         Replace files of these names even if they are another city's.
     report
@@ -89,7 +97,8 @@ def run_city(
         harmed then.
     """
     home = Path(folder)
-    workspace, pages = f"{config.stem}.gpkg", name_maps(config.stem)
+    workspace, printed = f"{config.stem}.gpkg", name_report(config.stem)
+    pages = [*name_maps(config.stem), printed]
     earlier = _find_earlier(home, config, [workspace, *pages], replace=replace)
     osm = read_source(config, report, cache=home / f"{config.stem}.answers")
     with stage_files(home) as stage:
@@ -107,15 +116,18 @@ def run_city(
         made = content | rounds | audit.tables | ({} if odds is None else {"odds": odds})
         made |= _keep_mocks(earlier, report)
         tables = [path.name for path in export_tables(made, stage)]
-        others = list_others(home, config.stem, [workspace, *tables])
+        others = [printed, workspace, *tables]
         maps = _draw_maps(stage, config.stem, frame, osm, made, audit, others, report)
-        manifest["files"] = [*(path.name for path in maps), *tables]
+        manifest["files"] = [*(path.name for path in maps), printed, *tables]
         save_workspace(stage / workspace, osm_tables(osm) | made, manifest)
+        save_report(stage / printed, open_workspace(stage / workspace))
         # The workspace goes first: it names the others as files of this run.
         paths = publish_files(stage, home, [workspace, *manifest["files"]])
         _remove_left(home, config.stem, earlier, manifest["files"])
     end = len(maps) + 1
-    return CityResult(frame, draw, odds, audit, paths[0], paths[1:end], paths[end:])
+    return CityResult(
+        frame, draw, odds, audit, paths[0], paths[1:end], paths[end], paths[end + 1 :]
+    )
 
 
 def _begin_manifest(
@@ -158,7 +170,7 @@ def _remove_left(home: Path, stem: str, earlier: Workspace | None, files: list[s
     """Remove what an earlier run left and this one does not make, such as a table of odds."""
     made = set() if earlier is None else set(earlier.manifest.get("files", []))
     # Nothing else, whatever the manifest says.
-    ours = {f"{name}.csv" for name in TABLES} | set(name_maps(stem))
+    ours = {f"{name}.csv" for name in TABLES} | {*name_maps(stem), name_report(stem)}
     for path in (home / name for name in sorted(made & ours - set(files))):
         with guard_writing(path):
             path.unlink(missing_ok=True)

@@ -97,7 +97,7 @@ def cli(context: click.Context) -> None:
         cli_print.put(context.get_help())
 
 
-@cli.command(short_help="Do all of it: workspace, map and tables of one city.")
+@cli.command(short_help="Do all of it: workspace, maps, report and tables of one city.")
 @click.argument("config", metavar="CITY.toml", type=cli_options.PATH)
 @click.option(
     "--out", type=cli_options.PATH, metavar="DIR", help="The folder; maps/<stem> if absent."
@@ -105,7 +105,7 @@ def cli(context: click.Context) -> None:
 @click.option("--replace", is_flag=True, help="Overwrite files that this run did not make.")
 @cli_options.json_option
 def run(config: Path, out: Path | None, *, replace: bool, as_json: bool) -> int:
-    """Do all of it: workspace, map and tables of one city; print a summary.
+    """Do all of it: workspace, maps, report and tables of one city; print a summary.
 
     CITY.toml says where the data are and what is asked; data/monaco.toml shows every key. Running
     again replaces what the last run made; the rounds of other ids in the workspace stay. Exit
@@ -132,14 +132,15 @@ def run(config: Path, out: Path | None, *, replace: bool, as_json: bool) -> int:
             audit=cli_print.list_rows(audit.summary),
             met=audit.met,
             min_share=city.min_share,
-            files=[str(file) for file in (result.workspace, *result.maps, *result.tables)],
+            files=[str(file) for file in result.files],
         )
     else:
         cli_print.put_round(result.draw)
         if result.odds is not None:
             cli_print.put_odds(result.odds)
         cli_print.put_audit(audit.summary)
-        cli_print.put(f"maps: {result.maps[0]}\nworkspace: {result.workspace}")
+        cli_print.put(f"maps: {result.maps[0]}\nreport: {result.report}")
+        cli_print.put(f"workspace: {result.workspace}")
         cli_print.put(f"tables: {len(result.tables)} CSV files in {folder}")
     return cli_print.judge_audit(audit, city.min_share)
 

@@ -130,10 +130,14 @@ def put_round(drawn: Any) -> None:
         f" ({facts['share']:.0%} of all units), {facts['replacements']} replacements"
     )
     for layer in ("alley", "compound"):
-        if facts[f"points_without_{layer}"]:
-            put(f"  {facts[f'points_without_{layer}']} points have no {layer} in reach")
+        if lacking := facts[f"points_without_{layer}"]:
+            put(f"  {_count(lacking, 'point has', 'points have')} no {layer} in reach")
     for note in drawn.notes:
         put(f"  {note}")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def put_counts(counts: dict[str, int]) -> None:
@@ -176,19 +180,19 @@ def put_odds(table: Any) -> None:
     ]
     put(f"a round draws {' and '.join(means)} on average")
     for layer in ("alley", "compound"):
-        if facts[f"points_without_{layer}"]:
-            put(f"  {facts[f'points_without_{layer}']} points have no {layer} in reach")
+        if lacking := facts[f"points_without_{layer}"]:
+            put(f"  {_count(lacking, 'point has', 'points have')} no {layer} in reach")
         if facts[f"points_short_of_{layer}"]:
             put(
-                f"  {facts[f'points_short_of_{layer}']} points have fewer {layer}s in reach than"
-                " may be asked for; all of these are drawn then"
+                f"  {_count(facts[f'points_short_of_{layer}'], 'point has', 'points have')} fewer"
+                f" {layer}s in reach than may be asked for; all of these are drawn then"
             )
         if facts[f"{layer}s_never"]:
-            put(f"  {facts[f'{layer}s_never']} {layer}s can never be drawn")
+            put(f"  {_count(facts[f'{layer}s_never'], layer, f'{layer}s')} can never be drawn")
     if facts["near_edge"]:
         put(
-            f"  {facts['near_edge']} units (*) are touched by a point nearer than 2 km to the edge"
-            " of the data, beyond which units are unknown"
+            f"  {_count(facts['near_edge'], 'unit (*) is', 'units (*) are')} touched by a point"
+            " nearer than 2 km to the edge of the data, beyond which units are unknown"
         )
 
 

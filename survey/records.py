@@ -201,21 +201,17 @@ def save_workspace_maps(
         As from `save_maps`. The index leads to the report and the tables in the folder too.
     """
     from survey.outputs.maps import save_maps  # folium takes a second to import
+    from survey.outputs.report import name_report
 
     home, stem = Path(folder), workspace.path.stem
     refuse_existing([home / "index.html"], replace=replace)
     frame, map_tables = read_map_tables(workspace, report)
-    names = [f"{stem}.gpkg", *(f"{table}.csv" for table in tables.TABLES)]
-    others = list_others(home, stem, [name for name in names if (home / name).is_file()])
+    csvs = [f"{table}.csv" for table in tables.TABLES]
+    names = [name_report(stem), f"{stem}.gpkg", *csvs]
+    others = [name for name in names if (home / name).is_file()]
     report(f"drawing maps into {home}")
     asked = {"replace": replace, "tiles": tiles}
     return save_maps(home, stem, frame, others=others, **asked, **map_tables)
-
-
-def list_others(home: Path, stem: str, names: list[str]) -> list[str]:
-    """List what an index of maps leads to beside them: the report if there is one, and files."""
-    report = f"{stem}-report.html"
-    return [*([report] if (home / report).is_file() else []), *names]
 
 
 def read_map_tables(workspace: Workspace, report: Report) -> tuple[Frame, Any]:

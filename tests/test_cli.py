@@ -340,11 +340,12 @@ def test_run_prints_json(town_run, tmp_path):
     assert (said["schema"], said["name"], said["min_share"]) == (1, "小城 𠮷", None)
     assert said["round"]["round_id"] == "r1"
     assert said["round"]["seed"] == "dice 4 2"
-    assert [Path(file).name for file in said["files"][:9]] == [
+    assert [Path(file).name for file in said["files"][:10]] == [
         "town.gpkg",
         "index.html",
         "town.html",
         *(f"town-{kind}.html" for kind in MAPS),
+        "town-report.html",
         "nodes.csv",
     ]
     assert all(Path(file).is_file() for file in said["files"])

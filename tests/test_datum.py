@@ -215,7 +215,8 @@ def test_a_settled_layer_lies_where_it_is(town, datum, said):
     layer = layer_of(places, datum, id=[f"t{n}" for n in range(50)]).iloc[::-1]
     before = layer.copy()
     word = datum if said == "stated" else "detect"
-    settled = settle_datum(layer, datum=word, reference=town, name="toilets.csv")
+    settled, used = settle_datum(layer, datum=word, reference=town, name="toilets.csv")
+    assert used == datum
     assert settled.crs == layer.crs
     assert (settled["id"] == before["id"]).all()
     assert (settled.index == before.index).all()
@@ -248,7 +249,7 @@ def test_a_datum_that_cannot_be_told_must_be_stated(town):
     assert message.endswith("pass --datum wgs84|gcj02|bd09")
     assert "\n" not in message
     for datum in DATUMS:
-        assert len(settle_datum(layer, datum=datum, reference=town, name="toilets.csv")) == 5
+        assert len(settle_datum(layer, datum=datum, reference=town, name="toilets.csv")[0]) == 5
 
 
 def test_an_unknown_word_for_the_datum_is_refused(town):
@@ -267,7 +268,7 @@ def test_every_vertex_of_every_type_is_moved(town):
         shapely.convex_hull(shapely.multipoints(vertices)),
     ]
     layer = gpd.GeoDataFrame(geometry=shapes, crs="EPSG:4326")
-    settled = settle_datum(layer, datum="bd09", reference=town, name="x")
+    settled, _ = settle_datum(layer, datum="bd09", reference=town, name="x")
     assert settled.geom_type.tolist() == ["LineString", "MultiLineString", "Polygon"]
     for shape, given_shape in zip(settled.geometry, shapes, strict=True):
         expected = convert_datum(
@@ -283,7 +284,9 @@ def test_lines_are_told_by_streets_alone(town):
         for street in town.streets
     ]
     layer = gpd.GeoDataFrame(geometry=lines, crs="EPSG:4326")
-    settled = settle_datum(layer, datum="detect", reference=town, name="alleys.shp").to_crs(CRS)
+    settled, used = settle_datum(layer, datum="detect", reference=town, name="alleys.shp")
+    assert used == "gcj02"
+    settled = settled.to_crs(CRS)
     assert settled.distance(gpd.GeoSeries(town.streets, crs=CRS)).max() < 0.001
 
 

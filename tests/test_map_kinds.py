@@ -9,6 +9,7 @@ from paper_town import at, hostile, make_tables, make_town
 from survey.outputs.map_kinds import KINDS
 from survey.outputs.maps import name_maps, save_maps
 from survey.outputs.offline import check_offline
+from survey.tables import TABLES
 
 SIZES = ((1280, 800), (390, 844))
 LANDED = f"""(() => {{
@@ -74,6 +75,7 @@ def test_all_maps_and_an_index_are_written(tmp_path):
     assert "背街小巷 3" in text
     assert "3 alleys" in text
     check_offline(text)
+    assert "Report" not in text
     first = [path.read_bytes() for path in paths]
     again = save_maps(
         tmp_path, "town", make_town(), others=["a b.csv"], replace=True, **make_tables()
@@ -81,6 +83,18 @@ def test_all_maps_and_an_index_are_written(tmp_path):
     assert [path.read_bytes() for path in again] == first
     few = save_maps(tmp_path / "few", "town", make_town())
     assert [path.name for path in few] == ["index.html", "town.html", "town-frame.html"]
+
+
+def test_index_says_what_the_other_files_are(tmp_path):
+    """The report stands among the maps; the workspace and every table have a line in words."""
+    names = ["town-report.html", "town.gpkg", *(f"{name}.csv" for name in TABLES)]
+    text = save_maps(tmp_path, "town", make_town(), others=names)[0].read_text("utf-8")
+    maps, rest = text.split('<ul class="others">')
+    assert '<a href="town-report.html">' in maps
+    said = dict(re.findall(r'<a href="([^"]*)">[^<]*</a><span>(.*?)</span></li>', rest))
+    assert list(said) == names[1:]
+    assert all('lang="zh-CN"' in words and 'lang="en"' in words for words in said.values())
+    assert "背街小巷" in said["alleys.csv"]
 
 
 @pytest.mark.browser
@@ -161,7 +175,7 @@ def test_slider_goes_through_the_rounds(maps, open_file):
     assert page.evaluate(SHOWN)["draws"] == 2
     box = choose(page, "轮次", "0")
     assert "2026-Q3" in box.inner_text()
-    assert "种子 上月种子；责任街道：不详 1" in box.inner_text()
+    assert "种子 上月种子\n责任街道，抽中单元数：\n1\t不详" in box.inner_text()
     assert page.evaluate(SHOWN)["draws"] == 1
     title, facts, rows = open_popup(page, "drawn", "alley/206")
     assert (title, facts["长度"], rows) == ("绫庄巷", "300 m", [["夫子庙农贸市场", "1", "900 m"]])

@@ -101,15 +101,15 @@ def test_click_on_an_alley_tells_its_facts(tmp_path, open_file):
     assert title == "评事街"
     assert facts == {
         "长度": "400 m",
-        "等级": "residential",
+        "等级": "居住区道路",
         "街道办": "秦淮街道",
         "入样概率": "43.2%",
         "概率范围": "25.0% – 75.0%",
         "数据边缘": "数据边缘外的单位未知",
         "期望次数": "0.50",
         "可达点位": "2",
-        "依据": "residential, 巷",
-        "来源": "osm",
+        "依据": "居住区道路，巷",
+        "来源": "OpenStreetMap",
         "编号": "alley/201",
     }
     assert rows == [
@@ -130,9 +130,11 @@ def test_click_on_a_drawn_unit_tells_its_round(tmp_path, open_file):
     assert title == "评事街"
     assert facts["街道办"] == "秦淮街道"
     assert rows == [["夫子庙农贸市场", "1", "1,234 m"]]
+    page.locator(".leaflet-popup summary").click()
+    assert page.locator(".leaflet-popup li").first.inner_text() == "路面硬化，无坑洼积水"
     panel = page.locator(".survey-choice").first.inner_text()
     assert "2026-Q4" in panel
-    assert "种子 见证人种子；责任街道：秦淮街道 2" in panel
+    assert "种子 见证人种子\n责任街道，抽中单元数：\n2\t秦淮街道" in panel
 
 
 @pytest.mark.browser

@@ -1,5 +1,6 @@
 import html
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -560,7 +561,9 @@ def print_pdf(path):
 
 def squeeze(text):
     """Leave only what every font gives back as it was written; that of Chinese varies."""
-    return re.sub("[^!-~]", "", text)
+    # Some fonts join the letters of "first" to one sign.
+    parted = re.sub("[\ufb00-\ufb06]", lambda sign: unicodedata.normalize("NFKC", sign[0]), text)
+    return re.sub("[^!-~]", "", parted)
 
 
 def find_cut_rows(tables, pages):

@@ -177,6 +177,15 @@ def test_a_chinese_city_runs_from_a_small_config(tmp_path, city):
     assert check_round(tmp_path).returncode == 0
 
 
+def test_run_writes_the_report_of_its_workspace(town_run, tmp_path):
+    """What `report` writes from the workspace is what `run` left beside it; its index says so."""
+    folder = town_run.workspace.parent
+    left = folder / f"{town_run.workspace.stem}-report.html"
+    run_survey("report", town_run.workspace, "-o", tmp_path / "again.html")
+    assert left.read_bytes() == (tmp_path / "again.html").read_bytes()
+    assert f'href="{left.name}"' in (folder / "index.html").read_text(encoding="utf-8")
+
+
 def test_map_writes_one_kind_or_all_of_them(town, tmp_path):
     """`--kind` writes one map, `--all` a folder of them with an index; both at once are refused."""
     said = run_survey("map", town, "-o", tmp_path / "x.html", "--kind", "round")

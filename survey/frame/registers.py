@@ -44,7 +44,9 @@ def read_registers(
     registers
         Layer name to table in the area's CRS, of those that were given.
     sources
-        Layer name to ``path`` and ``sha256`` (for files) and ``datum``, for the manifest.
+        Layer name to ``path`` and ``sha256`` (for files), ``datum`` (the one that the positions
+        were taken to be in) and ``datum_asked`` (what was given, such as detect), for the
+        manifest.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def read_registers(
     for layer, register in given.items():
         if register is None:
             continue
-        source: dict[str, Any] = {"datum": datum}
+        source: dict[str, Any] = {}
         if isinstance(register, gpd.GeoDataFrame):
             if register.crs is None:
                 raise InputError(f"the {layer} given have no CRS; set it, WGS-84 is EPSG:4326")
@@ -69,9 +71,9 @@ def read_registers(
             alike=_alike(features, layer),
             crs=area.crs,
         )
-        settled = settle_datum(table, datum=datum, reference=reference, name=name)
+        settled, used = settle_datum(table, datum=datum, reference=reference, name=name)
         registers[layer] = settled.to_crs(area.crs)
-        sources[layer] = source
+        sources[layer] = source | {"datum": used, "datum_asked": datum}
     return registers, sources
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from survey.outputs.forms import read_forms
 from survey.outputs.page_layers import Facts, PageLayer, facts_layer, lines_layer
+from survey.outputs.terms import write_origin
 from survey.outputs.texts import (
     OFFICE,
     Pair,
@@ -17,7 +18,6 @@ from survey.outputs.texts import (
     write_kinds,
     write_measures,
     write_names,
-    write_origin,
 )
 from survey.tables import KINDS, check
 

@@ -20,7 +20,7 @@ from survey.outputs.texts import (
     write_measures,
     write_percents,
 )
-from survey.outputs.units import Key, repeat_facts
+from survey.outputs.units import Key, repeat_facts, unit_forms
 
 _FROM = (Pair("抽自", "From"), Pair("序号", "Slot"), Pair("半径", "Radius"))
 _LABELS = {
@@ -86,12 +86,13 @@ def round_choice(parts: Parts) -> Choice:
         offices = _count_offices(parts, turn.rows)
         lost = sum(key not in parts.units for key in _keys(turn.rows))
         gone = Pair(f"；{lost} 个单位已不在抽样框中", f"; {lost} units are no longer in the frame")
-        said = [
-            f"种子 {turn.seed}；责任街道：{_list(offices, 0, '、')}",
-            f"Seed {turn.seed}; who answers: {_list(offices, 1, ', ')}",
-        ]
         ends = [(gone[lang] if lost else "") + more[lang] for lang in (0, 1)]
-        notes.append(Pair(said[0] + ends[0], said[1] + ends[1]))
+        notes.append(
+            Pair(
+                f"种子 {turn.seed}{ends[0]}\n责任街道，抽中单元数：{_list(offices, 0)}",
+                f"Seed {turn.seed}{ends[1]}\nWho answers, for how many units: {_list(offices, 1)}",
+            )
+        )
     last = sum(not turn.mock for turn in turns) or len(turns)
     labels = [turn.label for turn in turns]
     return Choice("round", "slider", Pair("轮次", "Round"), labels, start=last - 1, notes=notes)
@@ -169,6 +170,8 @@ def _layer(
         rows=[said for *_, said in rows],
         letters=[said[0][1] for *_, said in rows],
         options=[[number] for number, *_ in rows],
+        forms=unit_forms(),
+        kinds=[layer for _, (layer, _), _ in rows],
     )
     shapes = gpd.GeoSeries([unit.shape for unit in chosen], crs=parts.frame.alleys.crs)
     return facts_layer(
@@ -194,7 +197,8 @@ def _count_offices(parts: Parts, rows: pd.DataFrame) -> list[tuple[Text, int]]:
     return sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))
 
 
-def _list(offices: list[tuple[Text, int]], lang: int, comma: str) -> str:
-    return comma.join(
-        f"{name[lang] if isinstance(name, Pair) else name} {count}" for name, count in offices
+def _list(offices: list[tuple[Text, int]], lang: int) -> str:
+    """List offices, a line for each."""
+    return "".join(
+        f"\n{count}\t{name[lang] if isinstance(name, Pair) else name}" for name, count in offices
     )

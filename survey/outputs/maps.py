@@ -1,18 +1,17 @@
 """The maps of a city: one HTML file for each question, for any browser and without internet."""
 
-from collections.abc import Iterable, Mapping
-from html import escape
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Unpack
-from urllib.parse import quote
 
 import folium
 
 from survey.outputs.exports import write_files
+from survey.outputs.index import write_index
 from survey.outputs.map_kinds import KINDS, list_kinds, tell_story
 from survey.outputs.map_parts import MapTables, Parts, Story
-from survey.outputs.offline import check_offline, read_asset, render_offline
-from survey.outputs.page import COPYRIGHT, finish_page, new_page
+from survey.outputs.offline import render_offline
+from survey.outputs.page import finish_page, new_page
 from survey.outputs.page_layers import outline_layer
 from survey.outputs.texts import Pair, Text
 from survey.outputs.tiles import add_tiles
@@ -118,7 +117,8 @@ def save_maps(
         name: render_offline(_lay_out(parts, story, links=[_HOME]))
         for name, story in stories.items()
     }
-    texts = {"index.html": _write_index(parts, stories, others), **texts}
+    foot = [*next(iter(stories.values())).figures, *_foot(parts)]
+    texts = {"index.html": write_index(_name_city(parts), stories, others, foot), **texts}
     content = {Path(folder) / name: text.encode() for name, text in texts.items()}
     return write_files(content, replace=replace)
 
@@ -194,38 +194,3 @@ def _foot(parts: Parts) -> list[Text]:
             Pair(f"抽样框 {digits}…", f"Frame {digits}…"),
         ]
     return told
-
-
-def _write_index(parts: Parts, stories: Mapping[str, Story], others: Iterable[str]) -> str:
-    """Write the page that leads to all others, in both languages and without a script."""
-    city = _name_city(parts)
-    cards = "".join(
-        f'<li><a href="{quote(name)}">{_write_both(story.title)}</a>'
-        f'<p lang="zh-CN">{escape(story.line.zh)}</p><p lang="en">{escape(story.line.en)}</p>'
-        "</li>\n"
-        for name, story in stories.items()
-    )
-    more = "".join(f'<li><a href="{quote(to)}">{escape(to)}</a></li>\n' for to in others)
-    told = [*next(iter(stories.values())).figures, *_foot(parts)]
-    foot = "".join(f"<p>{_write_both(text)}</p>\n" for text in told)
-    style = read_asset("index.css").decode()
-    policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    text = (
-        '<!DOCTYPE html>\n<html lang="zh-CN">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(city)} · 全部地图 · All maps</title>\n<style>\n{style}</style>\n</head>\n"
-        f'<body>\n<h1>{escape(city)}</h1>\n<ul class="maps">\n{cards}</ul>\n'
-        f'<ul class="others">\n{more}</ul>\n'
-        f'<footer>{foot}<p><a href="{COPYRIGHT}">© OpenStreetMap contributors, ODbL 1.0</a></p>'
-        "</footer>\n</body>\n</html>\n"
-    )
-    check_offline(text)
-    return text
-
-
-def _write_both(text: Text) -> str:
-    if isinstance(text, Pair) and text.zh != text.en:
-        zh, en = map(escape, text)
-        return f'<span lang="zh-CN">{zh}</span> · <span lang="en">{en}</span>'
-    return escape(text.zh if isinstance(text, Pair) else text or "")

@@ -45,7 +45,7 @@ class Choice:
     start
         The position of the option that is shown first.
     notes
-        A line for each option, shown while it is chosen.
+        A text for each option, of one line or several, shown while it is chosen.
     bounds
         West, south, east, north in degrees for each option: where the map then goes.
     """

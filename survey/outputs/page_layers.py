@@ -44,6 +44,8 @@ class Facts:
         For each feature the positions of the options of the layer's choice that show it.
     forms
         Style to what inspectors check there.
+    kinds
+        The key of each feature in `forms`, if it is not the style.
     """
 
     titles: Sequence[Text]
@@ -56,6 +58,7 @@ class Facts:
     probs: Sequence[float] | None = None
     options: Sequence[Sequence[int]] | None = None
     forms: dict[str, list[Pair]] = field(default_factory=dict)
+    kinds: Sequence[str] | None = None
 
     def restyled(self, styles: Sequence[str]) -> "Facts":
         """Copy with other styles; what is checked at a place stays."""
@@ -264,6 +267,7 @@ def _pack_facts(facts: Facts) -> tuple[list[dict[str, Any]], list[Text]]:
         return [words.setdefault(cell, len(words)) for cell in cells]
 
     own: dict[str, Any] = {"style": facts.styles, "letter": facts.letters, "of": facts.options}
+    own["kind"] = facts.kinds
     own["title"] = count(facts.titles)
     own["values"] = list(zip(*map(count, facts.columns.values()), strict=True))
     if facts.rows is not None:

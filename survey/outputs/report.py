@@ -22,6 +22,11 @@ _CODES = {"zh": "zh-CN", "en": "en"}
 _SAYS: dict[str, Say] = {"zh": say_zh, "en": say_en}
 
 
+def name_report(stem: str) -> str:
+    """Name the file of a report that stands beside the maps of a city."""
+    return f"{stem}-report.html"
+
+
 def save_report(
     path: str | Path, workspace: Holder, *, lang: str = "zh", replace: bool = False
 ) -> Path:

@@ -64,14 +64,6 @@ def write_kinds(points: Any) -> list[Pair]:
     return [Pair(KIND_ZH[kind], kind.capitalize()) for kind in points["kind"]]
 
 
-def write_origin(table: Any, key: str) -> dict[Pair, list[Text]]:
-    """Write where each row comes from and its id."""
-    return {
-        Pair("来源", "Source"): [*write_cells(table["source"])],
-        Pair("编号", "ID"): [*write_cells(table[key])],
-    }
-
-
 def name_offices(frame: Any, table: Any) -> list[Text]:
     """Name the subdistrict of each row, or give its id where it has no name."""
     offices = frame.subdistricts

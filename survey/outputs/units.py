@@ -9,6 +9,7 @@ import pandas as pd
 from survey.errors import TableError
 from survey.outputs.forms import read_forms
 from survey.outputs.page_layers import Facts, PageLayer, facts_layer
+from survey.outputs.terms import write_classes, write_origin, write_reasons
 from survey.outputs.texts import (
     OFFICE,
     Pair,
@@ -20,7 +21,6 @@ from survey.outputs.texts import (
     write_measures,
     write_names,
     write_numbers,
-    write_origin,
     write_percents,
 )
 from survey.tables import LAYERS, check
@@ -88,6 +88,11 @@ def list_units(frame: Any, facts: dict[str, Facts]) -> dict[Key, Unit]:
     }
 
 
+def unit_forms() -> dict[str, list[Pair]]:
+    """Give what inspectors check at an alley and at a compound, by layer."""
+    return {layer: read_forms()[layer] for layer in LAYERS}
+
+
 def repeat_facts(units: Iterable[Unit]) -> dict[Pair, list[Text]]:
     """Say of some units once more what is said of them in their own layers."""
     chosen = list(units)
@@ -150,6 +155,8 @@ def priorities_layer(
         # First, and last too: the odds are those that the risk was made from.
         values | repeat_facts(chosen) | values,
         letters=write_cells(table["rank"]),
+        forms=unit_forms(),
+        kinds=[layer for layer, _ in keys],
     )
     shapes = gpd.GeoSeries([unit.shape for unit in chosen], crs=crs)
     return facts_layer(Pair("先整治", "Mend first"), shapes, facts, look="priorities", badges=True)
@@ -160,7 +167,7 @@ def _describe_layer(frame: Any, layer: str, odds: Any, reach: Any) -> Facts:
     values: dict[Pair, list[Text]] = {}
     if layer == "alley":
         values[Pair("长度", "Length")] = [*write_measures(table["length_m"], "m")]
-        values[Pair("等级", "Class")] = [*write_cells(table["highway"])]
+        values[Pair("等级", "Class")] = write_classes(table["highway"])
     else:
         values[Pair("面积", "Area")] = [*write_measures(table["area_m2"], "m²")]
     values[OFFICE] = name_offices(frame, table)
@@ -173,7 +180,7 @@ def _describe_layer(frame: Any, layer: str, odds: Any, reach: Any) -> Facts:
         values[reaching] = [*write_cells(known["points"])]
         styles = ["edge" if near else layer for near in known["near_edge"]]
         probs = list(known["prob"])
-    values[Pair("依据", "Reason")] = [*write_cells(table["reason"])]
+    values[Pair("依据", "Reason")] = write_reasons(table["reason"])
     near = _list_nearest(frame, layer, known, reach)
     return Facts(
         write_names(table["name"], table["name_en"], [_UNNAMED[layer]] * len(table)),

@@ -298,7 +298,7 @@ def _paired_doubt(gain: Floats) -> float:
 
 def settle_datum(
     layer: gpd.GeoDataFrame, *, datum: str, reference: Reference, name: str
-) -> gpd.GeoDataFrame:
+) -> tuple[gpd.GeoDataFrame, str]:
     """Bring a layer into true WGS-84, by the datum stated for it or the one detected.
 
     Parameters
@@ -314,8 +314,10 @@ def settle_datum(
 
     Returns
     -------
-    geopandas.GeoDataFrame
+    layer
         A copy with its geometry in WGS-84 (EPSG:4326).
+    datum
+        The datum that it was in: the one stated or the one detected.
 
     Raises
     ------
@@ -346,4 +348,5 @@ def settle_datum(
         return np.column_stack(convert_datum(*lonlat.T, source=source, target="wgs84"))
 
     true = shapely.transform(shapes, to_wgs84)
-    return layer.set_geometry(gpd.GeoSeries(true, index=layer.index, crs="EPSG:4326"))
+    settled = layer.set_geometry(gpd.GeoSeries(true, index=layer.index, crs="EPSG:4326"))
+    return settled, datum

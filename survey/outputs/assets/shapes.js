@@ -241,7 +241,7 @@ const survey = (() => {
     box.append(list);
     const rows = fact.rows && spec.turning ? [fact.rows[fact.of.indexOf(option)]] : fact.rows;
     if (rows && rows.length) box.append(factTable(spec, rows));
-    const items = spec.forms[fact.style];
+    const items = spec.forms[fact.kind || fact.style];
     if (items) {
       const form = make("details");
       const listed = make("ul");
