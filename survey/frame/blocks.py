@@ -12,7 +12,7 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from survey.frame.cores import share_out
+from survey.frame.cores import share_out, share_rows
 from survey.frame.streets import Floats, Ints, Streets
 from survey.frame.tags import find_tagged, read_tags
 
@@ -245,18 +245,24 @@ def _named_streets(streets: Streets) -> tuple[Shapes, Ints, npt.NDArray[Any]]:
 
 def _measure_along(shapes: Shapes, tree: shapely.STRtree) -> tuple[Ints, Ints, Floats]:
     """Measure how far lines run beside or in shapes: shape, line and metres of each pair."""
+    parts = share_rows(lambda rows: _measure_some(shapes, tree, rows), np.arange(len(shapes)))
+    place, line, along = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return place, line, along
+
+
+def _measure_some(shapes: Shapes, tree: shapely.STRtree, rows: Ints) -> tuple[Ints, Ints, Floats]:
     beside_m = read_tags()["compounds"]["beside_street_m"]
-    around = share_out(lambda some: shapely.buffer(some, beside_m), shapes)
+    around = shapely.buffer(shapes[rows], beside_m)
     place, line = tree.query(around, predicate="intersects")
     lines = tree.geometries[line]
     along = shapely.length(lines)
     shapely.prepare(around)
     part = np.flatnonzero(~shapely.contains_properly(around[place], lines))
     part_of = place[part]
-    inner = shapely.length(share_out(shapely.intersection, lines[part], around[part_of]))
-    beside = shapely.distance(lines[part], shapes[part_of]) < beside_m
+    inner = shapely.length(shapely.intersection(lines[part], around[part_of]))
+    beside = shapely.distance(lines[part], shapes[rows[part_of]]) < beside_m
     along[part] = np.where(beside, inner, 0)
-    return place, line, along
+    return rows[place], line, along
 
 
 def _join_names(place: Ints, names: npt.NDArray[Any], count: int) -> "pd.Series[str]":

@@ -52,12 +52,12 @@ def group_buildings(
     middles = shapely.point_on_surface(buildings.geometry.to_numpy())
     outside = np.ones(len(buildings), dtype=bool)
     outside[taken.query(middles, predicate="within")[0]] = False
-    buildings = buildings[outside].sort_values("osm_id", ignore_index=True)
+    buildings = buildings.assign(middle=middles)[outside]
+    buildings = buildings.sort_values("osm_id", ignore_index=True)
 
     shapes = shapely.make_valid(buildings.geometry.to_numpy())
-    at, which = shapely.STRtree(blocks).query(
-        shapely.point_on_surface(buildings.geometry.to_numpy()), predicate="within"
-    )
+    middles = buildings["middle"].to_numpy(dtype=object)
+    at, which = shapely.STRtree(blocks).query(middles, predicate="within")
     block = np.full(len(buildings), -1, dtype=np.int64)
     block[at] = which
     group = link_near(shapes, block, rules["link_m"])
