@@ -5,6 +5,7 @@ threads share is ready before: a tree that has been searched, a geometry that no
 """
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -46,9 +47,7 @@ def share_out(work: Callable[..., Any], *arrays: npt.NDArray[Any]) -> npt.NDArra
     return np.concatenate(share_rows(take, np.arange(len(arrays[0]))))
 
 
-def share_rows(
-    work: Callable[[npt.NDArray[Any]], First], rows: npt.NDArray[Any]
-) -> list[First]:
+def share_rows(work: Callable[[npt.NDArray[Any]], First], rows: npt.NDArray[Any]) -> list[First]:
     """Do some work on stretches of rows, in as many threads as there are cores.
 
     Parameters
@@ -86,6 +85,8 @@ def do_both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[F
     """
     if count_cores() == 1:
         return first(), second()
-    with ThreadPoolExecutor(1) as pool:
+    # Pandas silences warnings for a moment here and there: what two threads have set and put back
+    # in turn may else stay set.
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
         later = pool.submit(second)
         return first(), later.result()
