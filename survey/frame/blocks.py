@@ -88,7 +88,9 @@ def find_blocks(lines: Shapes) -> Shapes:
     """Find the faces that lines enclose; a dead end bounds nothing."""
     if not len(lines):
         return np.empty(0, dtype=object)
-    return np.asarray(shapely.get_parts(shapely.polygonize([shapely.union_all(lines)])))
+    # Lines go on in long ones from corner to corner, of which there are fewer to unite.
+    long = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(lines)))
+    return np.asarray(shapely.get_parts(shapely.polygonize([shapely.union_all(long)])))
 
 
 def cut_polygons(polygons: Shapes, lines: Shapes) -> tuple[Shapes, Ints]:
