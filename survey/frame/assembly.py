@@ -33,6 +33,8 @@ from survey.frame.streets import Streets, build_streets
 from survey.frame.tags import find_tagged, parse_features, read_tags
 from survey.sources.extract import OsmData
 
+_Tables = dict[str, gpd.GeoDataFrame]
+_Notes = list[pd.DataFrame]
 _LAYERS = ("point", "compound", "toilet", "candidate", "facility")  # in the order of the doors
 
 
@@ -99,7 +101,9 @@ def build_frame(
     DatumError
         If its datum cannot be told, or contradicts what was said.
     """
-    streets, features = do_both(partial(build_streets, osm), partial(parse_features, osm))
+    streets, (features, mapped, unlike) = do_both(
+        partial(build_streets, osm), partial(_read_places, osm)
+    )
     given, sources = read_registers(
         {
             "points": points,
@@ -114,37 +118,77 @@ def build_frame(
         features=features,
     )
     start = _Start(osm, streets, features, given)
-    (estates, notes), (found, doors, of_places) = do_both(
-        partial(_find_compounds, start), partial(_find_places_and_doors, start)
+    (estates, notes), (made, doors, of_places) = do_both(
+        partial(_find_compounds, start), partial(_find_places, start, mapped)
     )
-    (streets, lanes, of_alleys), doors["compound"] = do_both(
-        partial(_find_alleys, start, estates), partial(_find_doors, start, "compound", estates)
+    districts = made["subdistricts"]
+    (streets, made["alleys"], of_alleys), (made["compounds"], doors["compound"]) = do_both(
+        partial(_find_alleys, start, estates, districts),
+        partial(_finish_compounds, start, estates, districts),
     )
-    found |= {"alleys": lanes, "compounds": estates}
-    found["doors"] = pd.concat([doors[layer] for layer in _LAYERS], ignore_index=True)
-    made = _join(osm, found)
-    notes = pd.concat([*notes, *of_alleys, *of_places], ignore_index=True)
+    made["doors"] = pd.concat([doors[layer] for layer in _LAYERS], ignore_index=True)
+    notes = pd.concat([*notes, *of_alleys, unlike, *of_places], ignore_index=True)
     quality = measure_quality(osm, streets, made, notes)
     source = {"osm": osm.source, "layers": sources}
     return Frame(osm.area, streets, **made, quality=quality, data_edge=osm.data_edge, source=source)
 
 
-def _join(osm: OsmData, found: dict[str, gpd.GeoDataFrame]) -> dict[str, gpd.GeoDataFrame]:
-    """Give what was found its subdistrict and its distance to the edge of the data."""
-    table = found["points"]
-    away = shapely.distance(table.geometry.array, osm.data_edge.boundary)
-    joined = {"points": table.assign(data_edge_m=tables.round_mm(away))}
-    for name in ("points", "alleys", "compounds"):
-        table = joined.get(name, found[name])
-        office = join_subdistrict(table, found["subdistricts"])
-        joined[name] = table.assign(subdistrict_id=office)
-    return {
-        name: table if name == "doors" else tables.make(name, table, crs=osm.area.crs)
-        for name, table in (found | joined).items()
+def _read_places(osm: OsmData) -> tuple[gpd.GeoDataFrame, _Tables, pd.DataFrame]:
+    """Read the features, the places among them, and notes on what is no point."""
+    features, area = parse_features(osm), osm.area
+    points, notes = find_points(features, area)
+    places = {
+        "points": points,
+        "toilets": find_toilets(features, area),
+        "candidates": find_candidates(features, area),
+        "facilities": find_facilities(features, area),
     }
+    return features, places, notes
 
 
-def _find_compounds(start: _Start) -> tuple[gpd.GeoDataFrame, list[pd.DataFrame]]:
+def _find_places(start: _Start, mapped: _Tables) -> tuple[_Tables, _Tables, _Notes]:
+    """Join the places with the registers: the tables made of them, their doors, and notes."""
+    places, notes = _join_registers(start, mapped)
+    districts = _find_districts(start)
+    made = {name: _make(start, name, table, districts) for name, table in places.items()}
+    made["subdistricts"] = _make(start, "subdistricts", districts, districts)
+    # What is of two kinds has one set of doors.
+    places["facilities"] = places["facilities"].drop_duplicates("facility_id", ignore_index=True)
+    names = {"point": "points", "toilet": "toilets", "candidate": "candidates"}
+    names["facility"] = "facilities"
+    doors = {layer: _find_doors(start, layer, places[name]) for layer, name in names.items()}
+    return made, doors, notes
+
+
+def _join_registers(start: _Start, mapped: _Tables) -> tuple[_Tables, _Notes]:
+    places, notes, area = dict(mapped), [], start.osm.area
+    for name, merge in (("points", merge_points), ("toilets", merge_toilets)):
+        if name in start.registers:
+            places[name], more = merge(places[name], start.registers[name], area)
+            notes.append(more)
+    if not len(places["points"]):
+        raise AreaError(
+            f"there is no fixed point (market, mall, school, hospital, station, community) in the"
+            f" area {area.name!r}; check the box, or give the city's own points"
+        )
+    return places, notes
+
+
+def _make(
+    start: _Start, name: str, table: gpd.GeoDataFrame, districts: gpd.GeoDataFrame
+) -> gpd.GeoDataFrame:
+    """Make a table, with the subdistrict of each row and its distance to the edge of the data."""
+    columns = {**table}
+    if name in {"points", "alleys", "compounds"}:
+        columns["subdistrict_id"] = join_subdistrict(table, districts)
+    if name == "points":
+        edge = start.osm.data_edge.boundary
+        columns["data_edge_m"] = tables.round_mm(shapely.distance(table.geometry.array, edge))
+    made: gpd.GeoDataFrame = tables.make(name, columns, crs=start.osm.area.crs)
+    return made
+
+
+def _find_compounds(start: _Start) -> tuple[gpd.GeoDataFrame, _Notes]:
     area, registers = start.osm.area, start.registers
     compounds, notes = find_compounds(start.features, start.streets, area)
     if "compounds" not in registers:
@@ -153,9 +197,17 @@ def _find_compounds(start: _Start) -> tuple[gpd.GeoDataFrame, list[pd.DataFrame]
     return compounds, [notes, more]
 
 
+def _finish_compounds(
+    start: _Start, compounds: gpd.GeoDataFrame, districts: gpd.GeoDataFrame
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]:
+    """Make the table of compounds, and find their doors."""
+    made = _make(start, "compounds", compounds, districts)
+    return made, _find_doors(start, "compound", compounds)
+
+
 def _find_alleys(
-    start: _Start, compounds: gpd.GeoDataFrame
-) -> tuple[Streets, gpd.GeoDataFrame, list[pd.DataFrame]]:
+    start: _Start, compounds: gpd.GeoDataFrame, districts: gpd.GeoDataFrame
+) -> tuple[Streets, gpd.GeoDataFrame, _Notes]:
     """Find the alleys, and copy the streets with what is public and which alley is where."""
     osm, streets, registers = start.osm, start.streets, start.registers
     area = osm.area
@@ -172,41 +224,8 @@ def _find_alleys(
         # A lane inside a compound is a street once the city lists it.
         listed = alley_of_edge.notna() & streets.edges["walkable"]
         streets = streets.with_edges(public=streets.edges["public"] | listed)
-    return streets.with_edges(alley_id=alley_of_edge.astype("str")), alleys, parts
-
-
-def _find_places_and_doors(
-    start: _Start,
-) -> tuple[dict[str, gpd.GeoDataFrame], dict[str, gpd.GeoDataFrame], list[pd.DataFrame]]:
-    found, notes = _find_places(start)
-    # What is of two kinds has one set of doors.
-    facilities = found["facilities"].drop_duplicates("facility_id", ignore_index=True)
-    objects = {layer: found[f"{layer}s"] for layer in ("point", "toilet", "candidate")}
-    objects["facility"] = facilities
-    doors = {layer: _find_doors(start, layer, table) for layer, table in objects.items()}
-    return found | {"subdistricts": _find_districts(start)}, doors, notes
-
-
-def _find_places(start: _Start) -> tuple[dict[str, gpd.GeoDataFrame], list[pd.DataFrame]]:
-    area, features, registers = start.osm.area, start.features, start.registers
-    points, notes = find_points(features, area)
-    parts = [notes]
-    if "points" in registers:
-        points, notes = merge_points(points, registers["points"], area)
-        parts.append(notes)
-    if not len(points):
-        raise AreaError(
-            f"there is no fixed point (market, mall, school, hospital, station, community) in the"
-            f" area {area.name!r}; check the box, or give the city's own points"
-        )
-    toilets = find_toilets(features, area)
-    if "toilets" in registers:
-        toilets, notes = merge_toilets(toilets, registers["toilets"], area)
-        parts.append(notes)
-    found = {"points": points, "toilets": toilets}
-    found["candidates"] = find_candidates(features, area)
-    found["facilities"] = find_facilities(features, area)
-    return found, parts
+    streets = streets.with_edges(alley_id=alley_of_edge.astype("str"))
+    return streets, _make(start, "alleys", alleys, districts), parts
 
 
 def _find_districts(start: _Start) -> gpd.GeoDataFrame:
