@@ -189,7 +189,7 @@ def link_near(shapes: Shapes, keys: npt.ArrayLike, within_m: float) -> Ints:
     around = shapely.box(west - far, south - far, east + far, north + far)
     left, right = shapely.STRtree(shapely.box(west, south, east, north)).query(around)
     left, right = left[left < right], right[left < right]
-    near = shapely.dwithin(shapes[left], shapes[right], within_m)
+    near = share_out(lambda *pair: shapely.dwithin(*pair, within_m), shapes[left], shapes[right])
     links = coo_array((np.ones(near.sum()), (left[near], right[near])), shape=(len(shapes),) * 2)
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 

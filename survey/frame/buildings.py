@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import geopandas as gpd
@@ -17,7 +18,7 @@ from survey.frame.blocks import (
     link_near,
     union_groups,
 )
-from survey.frame.cores import share_out
+from survey.frame.cores import do_both, share_out
 from survey.frame.kinds import find_name
 from survey.frame.streets import Ints
 from survey.frame.tags import map_tags, read_tags
@@ -63,8 +64,11 @@ def group_buildings(
     group = link_near(shapes, block, rules["link_m"])
     footprint = np.bincount(group, weights=shapely.area(shapes))
     strong = (footprint >= rules["min_footprint_m2"])[group]
-    groups = _describe_groups(buildings[strong], _renumber(group[strong]))
-    ground = _close_up(shapes[strong], _renumber(group[strong]), rules["link_m"])
+    number = _renumber(group[strong])
+    ground, groups = do_both(
+        partial(_close_up, shapes[strong], number, rules["link_m"]),
+        partial(_describe_groups, buildings[strong], number),
+    )
     ground = _clip_to_blocks(ground, block[strong][groups["row"]], blocks)
     ground = _take_away(ground, taken)
     weak = union_groups(shapes[~strong], _renumber(group[~strong]))
