@@ -118,6 +118,17 @@ def build_frame(
         features=features,
     )
     start = _Start(osm, streets, features, given)
+    return _assemble(start, mapped, unlike, {"osm": osm.source, "layers": sources})
+
+
+def _assemble(
+    start: _Start, mapped: _Tables, unlike: pd.DataFrame, source: dict[str, Any]
+) -> Frame:
+    """Find the units, and make the frame of them and of the places that are mapped.
+
+    What does not depend on each other is found at the same time.
+    """
+    osm = start.osm
     (estates, notes), (made, doors, of_places) = do_both(
         partial(_find_compounds, start), partial(_find_places, start, mapped)
     )
@@ -127,9 +138,8 @@ def build_frame(
         partial(_finish_compounds, start, estates, districts),
     )
     made["doors"] = pd.concat([doors[layer] for layer in _LAYERS], ignore_index=True)
-    notes = pd.concat([*notes, *of_alleys, unlike, *of_places], ignore_index=True)
-    quality = measure_quality(osm, streets, made, notes)
-    source = {"osm": osm.source, "layers": sources}
+    told = pd.concat([*notes, *of_alleys, unlike, *of_places], ignore_index=True)
+    quality = measure_quality(osm, streets, made, told)
     return Frame(osm.area, streets, **made, quality=quality, data_edge=osm.data_edge, source=source)
 
 
