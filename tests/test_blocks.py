@@ -1,3 +1,8 @@
+import threading
+import time
+import warnings
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,7 +22,7 @@ from survey.frame.blocks import (
     name_by_streets,
     union_groups,
 )
-from survey.frame.cores import share_out
+from survey.frame.cores import do_both, share_out
 from survey.frame.tags import read_tags
 
 
@@ -146,6 +151,45 @@ def test_shared_out_work_is_the_work_as_a_whole():
         others = shapely.points(np.zeros(count), np.zeros(count))
         found = share_out(shapely.distance, spots, others)
         assert found.tolist() == list(range(count))
+
+
+def test_two_things_are_done_whatever_the_cores(monkeypatch):
+    """Both answers come in their order; where both fail, the first is told."""
+
+    def fail(error):
+        raise error
+
+    for cores in (1, 2):
+        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
+        assert do_both(lambda: 1, lambda: "two") == (1, "two")
+        with pytest.raises(KeyError):
+            do_both(partial(fail, KeyError), partial(fail, ValueError))
+        with pytest.raises(ValueError, match="late"):
+            do_both(lambda: 1, partial(fail, ValueError("late")))
+
+
+def test_warnings_are_as_before_after_two_threads_silenced_them(monkeypatch):
+    """What one thread sets aside and the other puts back in turn does not stay."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    entered, left = threading.Event(), threading.Event()
+
+    def outer():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            entered.set()
+            left.wait(10)
+
+    def inner():
+        entered.wait(10)
+        quiet = warnings.catch_warnings()
+        quiet.__enter__()
+        left.set()
+        time.sleep(0.1)  # the other puts its filters back
+        quiet.__exit__(None, None, None)
+
+    before = list(warnings.filters)
+    do_both(outer, inner)
+    assert list(warnings.filters) == before
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shapely.geometry import LineString, MultiPolygon, Point, Polygon, box
 
 from sketch import CRS, draw_streets
-from survey.frame.assembly import _find_all_doors
+from survey.frame.assembly import _find_doors, _Start
 from survey.frame.doors import find_doors
 from survey.frame.quality import _doors
 from survey.frame.streets import Streets
@@ -313,13 +313,14 @@ def test_entrances_count_for_points_only():
         crs=CRS,
     )
     found = {
-        "points": objects("point_id", way_1=ground),
-        "compounds": objects("compound_id", way_2=ground),
-        "toilets": objects("toilet_id", node_3=Point(300, 7)),
-        "candidates": objects("candidate_id", node_4=Point(150, 20)),
-        "facilities": objects("facility_id", way_5=ground),
+        "point": objects("point_id", way_1=ground),
+        "compound": objects("compound_id", way_2=ground),
+        "toilet": objects("toilet_id", node_3=Point(300, 7)),
+        "candidate": objects("candidate_id", node_4=Point(150, 20)),
+        "facility": objects("facility_id", way_5=ground),
     }
-    doors = _find_all_doors(draw_streets(STREET), found, parse_tags(features))
+    start = _Start(None, draw_streets(STREET), parse_tags(features), {})
+    doors = pd.concat([_find_doors(start, layer, table) for layer, table in found.items()])
     rows = {}
     for row in doors.itertuples():
         rows.setdefault((row.layer, row.id), []).append((row.kind, row.offset_m, row.access_m))

@@ -12,7 +12,7 @@ import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from survey.frame.cores import share_out
+from survey.frame.cores import share_out, share_rows
 from survey.frame.streets import Floats, Ints, Streets
 from survey.frame.tags import find_tagged, read_tags
 
@@ -88,7 +88,9 @@ def find_blocks(lines: Shapes) -> Shapes:
     """Find the faces that lines enclose; a dead end bounds nothing."""
     if not len(lines):
         return np.empty(0, dtype=object)
-    return np.asarray(shapely.get_parts(shapely.polygonize([shapely.union_all(lines)])))
+    # Lines go on in long ones from corner to corner, of which there are fewer to unite.
+    long = shapely.get_parts(shapely.line_merge(shapely.multilinestrings(lines)))
+    return np.asarray(shapely.get_parts(shapely.polygonize([shapely.union_all(long)])))
 
 
 def cut_polygons(polygons: Shapes, lines: Shapes) -> tuple[Shapes, Ints]:
@@ -187,7 +189,7 @@ def link_near(shapes: Shapes, keys: npt.ArrayLike, within_m: float) -> Ints:
     around = shapely.box(west - far, south - far, east + far, north + far)
     left, right = shapely.STRtree(shapely.box(west, south, east, north)).query(around)
     left, right = left[left < right], right[left < right]
-    near = shapely.dwithin(shapes[left], shapes[right], within_m)
+    near = share_out(lambda *pair: shapely.dwithin(*pair, within_m), shapes[left], shapes[right])
     links = coo_array((np.ones(near.sum()), (left[near], right[near])), shape=(len(shapes),) * 2)
     return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
@@ -245,18 +247,24 @@ def _named_streets(streets: Streets) -> tuple[Shapes, Ints, npt.NDArray[Any]]:
 
 def _measure_along(shapes: Shapes, tree: shapely.STRtree) -> tuple[Ints, Ints, Floats]:
     """Measure how far lines run beside or in shapes: shape, line and metres of each pair."""
+    parts = share_rows(lambda rows: _measure_some(shapes, tree, rows), np.arange(len(shapes)))
+    place, line, along = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return place, line, along
+
+
+def _measure_some(shapes: Shapes, tree: shapely.STRtree, rows: Ints) -> tuple[Ints, Ints, Floats]:
     beside_m = read_tags()["compounds"]["beside_street_m"]
-    around = share_out(lambda some: shapely.buffer(some, beside_m), shapes)
+    around = shapely.buffer(shapes[rows], beside_m)
     place, line = tree.query(around, predicate="intersects")
     lines = tree.geometries[line]
     along = shapely.length(lines)
     shapely.prepare(around)
     part = np.flatnonzero(~shapely.contains_properly(around[place], lines))
     part_of = place[part]
-    inner = shapely.length(share_out(shapely.intersection, lines[part], around[part_of]))
-    beside = shapely.distance(lines[part], shapes[part_of]) < beside_m
+    inner = shapely.length(shapely.intersection(lines[part], around[part_of]))
+    beside = shapely.distance(lines[part], shapes[rows[part_of]]) < beside_m
     along[part] = np.where(beside, inner, 0)
-    return place, line, along
+    return rows[place], line, along
 
 
 def _join_names(place: Ints, names: npt.NDArray[Any], count: int) -> "pd.Series[str]":

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import geopandas as gpd
@@ -17,10 +18,12 @@ from survey.frame.blocks import (
     link_near,
     union_groups,
 )
-from survey.frame.cores import share_out
+from survey.frame.cores import do_both, share_out
 from survey.frame.kinds import find_name
 from survey.frame.streets import Ints
 from survey.frame.tags import map_tags, read_tags
+
+_SLIVER_M = 0.01  # what a building has beyond the ground by less than this is rounding
 
 
 def group_buildings(
@@ -52,19 +55,22 @@ def group_buildings(
     middles = shapely.point_on_surface(buildings.geometry.to_numpy())
     outside = np.ones(len(buildings), dtype=bool)
     outside[taken.query(middles, predicate="within")[0]] = False
-    buildings = buildings[outside].sort_values("osm_id", ignore_index=True)
+    buildings = buildings.assign(middle=middles)[outside]
+    buildings = buildings.sort_values("osm_id", ignore_index=True)
 
     shapes = shapely.make_valid(buildings.geometry.to_numpy())
-    at, which = shapely.STRtree(blocks).query(
-        shapely.point_on_surface(buildings.geometry.to_numpy()), predicate="within"
-    )
+    middles = buildings["middle"].to_numpy(dtype=object)
+    at, which = shapely.STRtree(blocks).query(middles, predicate="within")
     block = np.full(len(buildings), -1, dtype=np.int64)
     block[at] = which
     group = link_near(shapes, block, rules["link_m"])
     footprint = np.bincount(group, weights=shapely.area(shapes))
     strong = (footprint >= rules["min_footprint_m2"])[group]
-    groups = _describe_groups(buildings[strong], _renumber(group[strong]))
-    ground = _close_up(shapes[strong], _renumber(group[strong]), rules["link_m"])
+    number = _renumber(group[strong])
+    ground, groups = do_both(
+        partial(_close_up, shapes[strong], number, rules["link_m"]),
+        partial(_describe_groups, buildings[strong], number),
+    )
     ground = _clip_to_blocks(ground, block[strong][groups["row"]], blocks)
     ground = _take_away(ground, taken)
     weak = union_groups(shapes[~strong], _renumber(group[~strong]))
@@ -79,8 +85,12 @@ def _close_up(shapes: Shapes, group: Ints, link_m: float) -> Shapes:
     """Fill the gaps between the buildings of each group."""
     grown = union_groups(share_out(lambda some: _swell(some, link_m), shapes), group)
     shrunk = shapely.simplify(share_out(lambda some: _swell(some, -link_m), grown), 0.5)
-    both = np.concatenate([shrunk, shapes])
-    return union_groups(both, np.r_[np.arange(len(shrunk)), group])
+    # Most buildings lie within; to unite those too would only leave slivers along their walls.
+    around = share_out(lambda some: _swell(some, _SLIVER_M), shrunk)
+    shapely.prepare(around)
+    beyond = ~shapely.covers(around[group], shapes)
+    both = np.concatenate([shrunk, shapes[beyond]])
+    return union_groups(both, np.r_[np.arange(len(shrunk)), group[beyond]])
 
 
 def _swell(shapes: Shapes, by_m: float) -> Shapes:

@@ -18,6 +18,7 @@ from survey.frame.blocks import (
     union_groups,
 )
 from survey.frame.buildings import group_buildings
+from survey.frame.cores import do_both
 from survey.frame.kinds import find_name
 from survey.frame.merging import match_rows
 from survey.frame.streets import Streets
@@ -61,8 +62,10 @@ def find_compounds(
     everything = are_polygons(features, {"building": ["*"]})
     middles = shapely.point_on_surface(features.geometry.to_numpy()[everything])
     bounds = bounding_lines(streets), bounding_lines(streets, unnamed=True)
-    pieces, lost = _cut_areas(areas, bounds, middles)
-    derived, weak = group_buildings(features, _shapes(pieces), _street_blocks(bounds))
+    (pieces, lost), blocks = do_both(
+        lambda: _cut_areas(areas, bounds, middles), lambda: _street_blocks(bounds)
+    )
+    derived, weak = group_buildings(features, _shapes(pieces), blocks)
     weak = _lost("compounds_few_buildings", weak)
     lost = pd.concat([nested, lost, weak], ignore_index=True)
     found = pd.concat([pieces, derived], ignore_index=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import geopandas as gpd
@@ -12,7 +12,7 @@ import pandas as pd
 import shapely
 
 from survey import tables
-from survey.frame.cores import share_out
+from survey.frame.cores import share_rows
 from survey.frame.lines import count_up
 from survey.frame.streets import Floats, Ints, Streets
 
@@ -154,16 +154,22 @@ def find_doors(
         search = _Search(frontage, edges, shapes, outlines, gate_tree, max_access_m)
         for find, able in ((_at_gates, is_area), (_at_crossings, is_area), (_at_nearest, waiting)):
             chosen = rows[waiting[rows] & able[rows]]
-            if len(chosen):
-                found.append(find(search, chosen))
-                waiting[found[-1].owner] = False
+            if not len(chosen):
+                continue
+            parts = share_rows(partial(find, search), chosen)
+            found += parts
+            for part in parts:
+                waiting[part.owner] = False
     return _as_table(frontage, objects.iloc[:, 0], layer, found)
 
 
 def _tiers(
     frontage: Frontage, objects: gpd.GeoDataFrame
 ) -> Iterator[tuple[Ints, tuple[_Part, ...]]]:
-    """Yield rows of objects and the edges that they may open to, best first."""
+    """Yield rows of objects and the edges that they may open to, best first.
+
+    Whoever still waits has been asked about all edges before, and need not be again.
+    """
     code, levels = np.full(len(objects), -1), []
     if "level" in objects:
         code, levels = pd.factorize(objects["level"])
@@ -171,8 +177,8 @@ def _tiers(
     for number, level in enumerate(levels):
         yield np.flatnonzero(code == number), (frontage.ground, frontage.on_level(level))
     everyone = np.arange(len(objects))
-    yield everyone, (frontage.ground, frontage.raised)
-    yield everyone, (frontage.ground, frontage.raised, frontage.islands)
+    yield everyone, (frontage.raised,)
+    yield everyone, (frontage.islands,)
 
 
 def _at_gates(search: _Search, areas: Ints) -> _Found:
@@ -191,7 +197,7 @@ def _at_crossings(search: _Search, areas: Ints) -> _Found:
         [part.rows[line] for part, (_, line) in zip(search.parts, pairs, strict=True)]
     )
     lines = search.frontage.streets.edges.geometry.array[edge]
-    met = share_out(shapely.intersection, outlines[owner], np.asarray(lines))
+    met = shapely.intersection(outlines[owner], np.asarray(lines))
     spots, of_spot = shapely.get_parts(met, return_index=True)
     lone = shapely.get_dimensions(spots) == 0
     # A shared stretch comes segment by segment; its corners are no doors.

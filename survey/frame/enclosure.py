@@ -6,7 +6,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from survey.frame.blocks import Flags, union_groups
-from survey.frame.cores import share_out
+from survey.frame.cores import share_out, share_rows
 from survey.frame.lines import Floats, Ints, Shapes
 
 
@@ -31,7 +31,8 @@ def most_within(lines: Shapes, row: Ints, shapes: Shapes, *, within_m: float = 0
     """
     away = np.full((2, len(lines)), np.inf)
     for nearest, at in zip(away, (0, -1), strict=True):
-        np.minimum.at(nearest, row, shapely.distance(shapely.get_point(lines[row], at), shapes))
+        ends = shapely.get_point(lines[row], at)
+        np.minimum.at(nearest, row, share_out(shapely.distance, ends, shapes))
     outside = np.maximum(away - within_m, 0).sum(axis=0)
     return np.asarray(np.maximum(shapely.length(lines) - outside, 0))
 
@@ -59,15 +60,12 @@ def are_enclosed(
     numpy.ndarray
         One flag per line; false for a line of which nothing lies within.
     """
-    grounds = join_overlapping(polygons)
-    shapely.prepare(grounds)
-    ground, line = shapely.STRtree(lines).query(grounds)
-    whole = shapely.contains_properly(grounds[ground], lines[line])
+    grounds, tree = join_overlapping(polygons), shapely.STRtree(lines)
+    pairs = share_rows(lambda rows: _meet(grounds, tree, rows), np.arange(len(grounds)))
+    ground, line, whole = (np.concatenate(each) for each in zip(*pairs, strict=True))
     inner = np.zeros(len(lines))
     inner[line[whole]] = shapely.length(lines[line[whole]])
     ground, line = ground[~whole], line[~whole]
-    met = shapely.intersects(grounds[ground], lines[line])
-    ground, line = ground[met], line[met]
 
     def reach(inner: Floats, least: float) -> Flags:
         own, theirs = (np.bincount(group, weights=each)[group] for each in (inner, length_m))
@@ -79,6 +77,14 @@ def are_enclosed(
     ground, line = ground[decides], line[decides]
     shared = shapely.length(share_out(shapely.intersection, lines[line], grounds[ground]))
     return reach(inner + np.bincount(line, weights=shared, minlength=len(lines)), share)
+
+
+def _meet(grounds: Shapes, tree: shapely.STRtree, rows: Ints) -> tuple[Ints, Ints, Flags]:
+    """Find the lines that meet some grounds: ground, line, and whether all of it lies within."""
+    own = grounds[rows]
+    shapely.prepare(own)
+    ground, line = tree.query(own, predicate="intersects")
+    return rows[ground], line, shapely.contains_properly(own[ground], tree.geometries[line])
 
 
 def join_overlapping(polygons: Shapes) -> Shapes:

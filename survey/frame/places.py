@@ -10,6 +10,7 @@ import pandas as pd
 import shapely
 
 from survey import tables
+from survey.frame.cores import share_out
 from survey.frame.kinds import find_kind, find_name, list_names, may_be_points, merge_rules
 from survey.frame.merging import as_text, find_contained, group_places
 from survey.frame.names import is_same, read_title
@@ -185,9 +186,10 @@ def find_subdistricts(features: gpd.GeoDataFrame, streets: Streets) -> gpd.GeoDa
     admin = features[find_tagged(features, {"boundary": ["administrative"]})]
     admin = admin[shapely.get_dimensions(admin.geometry.array) == 2]
     level_of = map_tags(admin, _read_admin_level)
-    edges = streets.edges.geometry.array[streets.edges["inside"].to_numpy()]
-    middles = shapely.STRtree(shapely.line_interpolate_point(edges, 0.5, normalized=True))
-    length = streets.length_mm[streets.edges["inside"].to_numpy()]
+    inside = streets.edges["inside"].to_numpy()
+    edges = np.asarray(streets.edges.geometry.array)[inside]
+    middles = shapely.STRtree(share_out(_find_middles, edges))
+    length = streets.length_mm[inside]
     covers, touched = {}, {}
     for level in np.unique(level_of[level_of >= 0]):
         rows = np.flatnonzero(level_of == level)
@@ -229,7 +231,7 @@ def join_subdistrict(table: gpd.GeoDataFrame, subdistricts: gpd.GeoDataFrame) ->
     is_line = shapely.get_dimensions(shapes) == 1
     places = np.empty_like(shapes)
     places[~is_line] = shapely.point_on_surface(shapes[~is_line])
-    places[is_line] = shapely.line_interpolate_point(shapes[is_line], 0.5, normalized=True)
+    places[is_line] = _find_middles(shapes[is_line])
     order = subdistricts["subdistrict_id"].argsort().to_numpy()
     areas = subdistricts.geometry.array[order]
     # An area is prepared once for all places in it, a place would be for every area around it.
@@ -238,6 +240,10 @@ def join_subdistrict(table: gpd.GeoDataFrame, subdistricts: gpd.GeoDataFrame) ->
     np.minimum.at(lowest, row, rank)
     ids = np.array([*subdistricts["subdistrict_id"].iloc[order], None], dtype=object)
     return pd.Series(ids[lowest], index=table.index, name="subdistrict_id", dtype="str")
+
+
+def _find_middles(lines: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.asarray(shapely.line_interpolate_point(lines, 0.5, normalized=True))
 
 
 def _read_admin_level(tags: Mapping[str, str]) -> int:

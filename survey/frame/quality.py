@@ -1,6 +1,7 @@
 """How far the frame can be trusted."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandas as pd
 import shapely
 
 from survey import tables
+from survey.frame.cores import share_out
+from survey.frame.lines import Ints, Shapes
 from survey.frame.streets import Streets
 from survey.sources.extract import OsmData
 
@@ -158,13 +161,17 @@ def _doors(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def _count_close(tree: shapely.STRtree, shapes: Shapes) -> Ints:
+    near, _ = tree.query(shapes, predicate="dwithin", distance=_CLOSE_M)
+    return np.bincount(near, minlength=len(shapes))
+
+
 def _few_units(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     points = found["points"]
     for name in ("alleys", "compounds"):
         tree = shapely.STRtree(found[name].geometry.array)
-        point, _ = tree.query(points.geometry.array, predicate="dwithin", distance=_CLOSE_M)
-        count = np.bincount(point, minlength=len(points))
+        count = share_out(partial(_count_close, tree), np.asarray(points.geometry.array))
         few = np.flatnonzero(count < _FEW)
         verdict = "good" if not len(few) else "look"
         note = f"points with fewer than {_FEW} {name} within {_CLOSE_M} m by crow"
