@@ -85,8 +85,9 @@ def measure_by_crow(frame: Frame, segments: "Segments", limit_m: float) -> Itera
     """
     supply = np.asarray(frame.supply().geometry.array)
     # Cut between edges only, which lie together.
-    first = np.searchsorted(segments.edge, segments.edge[_SEGMENTS_AT_ONCE::_SEGMENTS_AT_ONCE])
-    for start, stop in pairwise([0, *first, len(segments.edge)]):
+    edge = segments.edge[_SEGMENTS_AT_ONCE::_SEGMENTS_AT_ONCE]
+    first = np.unique(np.r_[0, np.searchsorted(segments.edge, edge)])
+    for start, stop in pairwise([*first, len(segments.edge)]):
         yield _cut_by_crow(segments.pick(slice(start, stop)), supply, limit_m)
 
 
