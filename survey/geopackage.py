@@ -116,7 +116,7 @@ def _list_cells(column: "pd.Series[Any]") -> list[Any]:
     return cells
 
 
-def _list_blobs(shapes: Any, boxes: _Boxes, srs_id: int) -> list[bytes]:
+def _list_blobs(shapes: Any, boxes: _Boxes, srs_id: int) -> list[bytearray]:
     points = bool((shapely.get_type_id(shapes) == shapely.GeometryType.POINT).all())
     heads = np.zeros(len(shapes), _HEAD if points else _HEAD_BOX)
     heads["magic"] = b"GP"
@@ -125,7 +125,8 @@ def _list_blobs(shapes: Any, boxes: _Boxes, srs_id: int) -> list[bytes]:
     if not points:
         heads["box"] = boxes
     texts = heads.view(f"V{heads.itemsize}").tolist()
-    return [head + wkb for head, wkb in zip(texts, shapely.to_wkb(shapes), strict=True)]
+    # Python's SQLite asks of all but a few types, bytes not among them, how to adapt them.
+    return [bytearray(head + wkb) for head, wkb in zip(texts, shapely.to_wkb(shapes), strict=True)]
 
 
 def _insert(

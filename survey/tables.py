@@ -236,7 +236,7 @@ def round_mm(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.rint(np.asarray(values, dtype=np.float64) * 1000) / 1000
 
 
-def make(name: str, columns: Mapping[str, Any], *, crs: Any = None) -> Any:
+def make(name: str, columns: Mapping[str, Any], *, crs: Any = None, key: bool = True) -> Any:
     """Make a table from its columns, in the contract's order and types, and check it.
 
     Parameters
@@ -247,6 +247,8 @@ def make(name: str, columns: Mapping[str, Any], *, crs: Any = None) -> Any:
         Column name to values of one length; ``geometry`` among them where the table has one.
     crs
         The projected CRS in metres; needed for tables with geometry.
+    key
+        As for `check`.
 
     Returns
     -------
@@ -267,7 +269,7 @@ def make(name: str, columns: Mapping[str, Any], *, crs: Any = None) -> Any:
     if len(set(rows.values())) > 1:
         raise TableError(f"table {name!r} has columns of unlike length: {rows}")
     table = pd.DataFrame(data)
-    return check(name, gpd.GeoDataFrame(table, crs=crs) if "geometry" in data else table)
+    return check(name, gpd.GeoDataFrame(table, crs=crs) if "geometry" in data else table, key=key)
 
 
 def empty(name: str, *, crs: Any = None) -> Any:

@@ -24,6 +24,7 @@ from survey.frame.lines import Floats, Ints, count_up
 _CELL_M = 50.0  # no piece is longer, so that what lies in a cell is soon all inside or all outside
 _HALF_M = _CELL_M / 2 + 1e-6  # a piece reaches no farther from its middle
 _SIDES_AT_ONCE = 400
+_PAIRS_AT_ONCE = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,8 @@ class SegmentGrid:
 
     def find_inside(self, shapes: npt.NDArray[Any]) -> Around:
         """Find the street inside each of some polygons or multipolygons."""
+        # Copies, because other threads must not meet a shape while it is being prepared.
+        shapes = shapely.from_wkb(shapely.to_wkb(shapes))
         shapely.prepare(shapes)
         size = max(1, len(self.middle))
         (shape, row, column), met = self._touch(Outlines.of(shapes))
@@ -134,16 +137,30 @@ class SegmentGrid:
         owner = outlines.owner[side]
         box, step = count_up(top - bottom + 1)
         row = bottom[box] + step
-        start, stop = self.grid.find_runs(row, left[box], right[box])
-        number, step = count_up(stop - start)
-        box_of, piece = box[number], start[number] + step
-        half = (self.pieces.end[piece] - self.pieces.start[piece]) / 2 + 1e-6
-        spread = np.abs(self.segments.direction[self.pieces.segment[piece]]) * half[:, None] + 1e-6
-        place = self.middle[piece]
-        near = np.all((place + spread >= low[box_of]) & (place - spread <= high[box_of]), axis=1)
-        pairs = np.unique(owner[box_of[near]] * max(1, len(self.middle)) + piece[near])
+        pairs = self._meet_boxes(row, left[box], right[box], low[box], high[box], owner[box])
         cell, step = count_up((right - left + 1)[box])
         return _sort_cells(owner[box[cell]], row[cell], left[box[cell]] + step), pairs
+
+    def _meet_boxes(
+        self, row: Ints, left: Ints, right: Ints, low: Floats, high: Floats, owner: Ints
+    ) -> Ints:
+        """Find the pieces in some cells of a row whose boxes meet a box; see `_touch`."""
+        half = (self.pieces.end - self.pieces.start) / 2 + 1e-6
+        spread = np.abs(self.segments.direction[self.pieces.segment]) * half[:, None] + 1e-6
+        size, found = max(1, len(self.middle)), [np.zeros(0, dtype=np.int64)]
+        lower, upper = (self.middle - spread).T, (self.middle + spread).T
+        start, stop = self.grid.find_runs(row, left, right)
+        # Most of what lies in the same cells does not meet, so that it is looked at in parts.
+        parts = np.cumsum(stop - start) // _PAIRS_AT_ONCE
+        for some in np.split(np.arange(len(row)), np.flatnonzero(np.diff(parts)) + 1):
+            number, step = count_up(stop[some] - start[some])
+            box, piece = some[number], start[some][number] + step
+            for axis in (0, 1):
+                near = upper[axis][piece] >= low[box, axis]
+                near &= lower[axis][piece] <= high[box, axis]
+                box, piece = box[near], piece[near]
+            found.append(owner[box] * size + piece)
+        return np.unique(np.concatenate(found))
 
     def find_around(self, shapes: npt.NDArray[Any], radius_m: float) -> Iterator[Around]:
         """Find the street within `radius_m` of each shape, a part of the shapes at a time.

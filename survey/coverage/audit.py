@@ -1,6 +1,8 @@
 """The audit: how many metres of street meet a distance rule, and where the gaps are."""
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -9,21 +11,21 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import shapely
 
 from survey import tables
+from survey.coverage.checked import Checked
 from survey.coverage.hours import select_supply
 from survey.coverage.intervals import measure_by_crow, measure_by_walk, split_at_edge
 from survey.coverage.main_roads import audit_main_roads
 from survey.coverage.objects import check_density, check_objects
 from survey.coverage.rules import Rule, find_rule, read_rules
-from survey.coverage.shares import Checked, measure_shares
+from survey.coverage.shares import measure_shares
+from survey.coverage.stretches import as_covered, as_gaps, join_intervals
 from survey.coverage.supply import close_toilets, find_facilities, view_supply
 from survey.errors import NothingToCheckError, RuleError
 from survey.frame.frame import Frame
-from survey.frame.lines import Ints, cut_lines
-from survey.frame.places import join_subdistrict
+from survey.frame.memory import give_back
 from survey.summaries import write_summary
 
 DEFAULT_RULES = ("walk-500", "crow-500")
@@ -150,8 +152,12 @@ def audit_coverage(
         raise NothingToCheckError(
             "there is no public street in the area to check; look at the frame first"
         )
-    streets = Checked(frame, checked)
-    return _put_together([_audit_at(frame, rule, streets, min_share, moment) for rule in chosen])
+    found = _audit_apart(frame, chosen, checked, min_share, moment)
+    give_back()
+    together = _put_together(found)
+    del found
+    give_back()
+    return together
 
 
 def audit_all(
@@ -204,6 +210,34 @@ def _put_together(found: Sequence[Audit]) -> Audit:
     return Audit(**parts, notes=tuple(notes))
 
 
+def _audit_apart(
+    frame: Frame,
+    rules: Sequence[Rule],
+    checked: npt.NDArray[np.bool_],
+    min_share: float | None,
+    moment: datetime | None,
+) -> list[Audit]:
+    """Audit rules of several metrics at the same time, where there are cores for it."""
+    if moment is not None or any(rule.facility != "toilet" for rule in rules):
+        _ = frame.network  # views of the frame share it
+    # A shape works out its box when it is first asked; two threads must not ask for it at once.
+    shapely.bounds(np.append(np.asarray(frame.subdistricts.geometry.array), frame.data_edge))
+    streets = Checked(frame, checked)
+
+    def audit(metric: str) -> list[Audit]:
+        mine = [rule for rule in rules if rule.metric == metric]
+        return [_audit_at(frame, rule, streets, min_share, moment) for rule in mine]
+
+    # Rules of one metric build the same, so that they go through one thread.
+    metrics = list(dict.fromkeys(rule.metric for rule in rules))
+    with ThreadPoolExecutor(min(len(metrics), os.cpu_count() or 1)) as pool:
+        parts = {
+            metric: iter(done)
+            for metric, done in zip(metrics, pool.map(audit, metrics), strict=True)
+        }
+    return [next(parts[rule.metric]) for rule in rules]
+
+
 def _audit_at(
     frame: Frame,
     rule: Rule,
@@ -247,115 +281,28 @@ def _audit_rule(frame: Frame, rule: Rule, checked: Checked, min_share: float | N
 
 
 def _audit_streets(frame: Frame, rule: Rule, checked: Checked, min_share: float | None) -> Audit:
-    measure = measure_by_walk if rule.metric == "walk" else measure_by_crow
-    intervals = measure(frame, checked.edges, rule.reach_m)
-    near = intervals["covered"].to_numpy()
-    rows = _join(intervals[near], "toilet")
-    covered = _as_covered(frame, rule, rows)
-    failing = split_at_edge(frame, intervals[~near], rule)
-    gaps = _as_gaps(frame, rule, _join(failing, "near_edge"))
-    shares = measure_shares(frame, rule, checked, rows)
+    within, beyond = _cut_streets(frame, rule, checked)
+    covered = as_covered(frame, rule, within)
+    within = within[["edge", "from_mm", "to_mm"]]
+    gaps = as_gaps(frame, rule, beyond)
+    give_back()
+    shares = measure_shares(frame, rule, checked, within)
     summary = _summarise(frame, rule, checked.edges, covered, gaps, min_share)
     return Audit(summary, covered, gaps, shares)
 
 
-def _join(intervals: pd.DataFrame, same: str) -> pd.DataFrame:
-    """Join neighbours on an edge that agree in `same`; the worst place gives the toilet."""
-    edge, start, stop, toilet, kind = (
-        intervals[name].to_numpy() for name in ("edge", "from_mm", "to_mm", "toilet", same)
-    )
-    worst = np.fmax(intervals["near_mm"].to_numpy(), intervals["far_mm"].to_numpy())
-    change = (stop[:-1] != start[1:]) | (edge[1:] != edge[:-1]) | (kind[1:] != kind[:-1])
-    first = np.flatnonzero(np.r_[True, change][: len(edge)])
-    group = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(edge)]))
-    head = np.lexsort((toilet, -worst, group))[first]
-    return intervals.iloc[head].assign(
-        from_mm=start[first],
-        to_mm=stop[np.r_[first[1:], len(edge)][: len(first)] - 1],
-        worst_mm=worst[head],
-    )
-
-
-def _columns(frame: Frame, rule: Rule, rows: pd.DataFrame) -> dict[str, Any]:
-    """Make the columns that covered stretches and gaps have in common."""
-    edge = rows["edge"].to_numpy(dtype=np.int64)
-    supply = frame.supply()["toilet_id"].to_numpy()
-    toilet = rows["toilet"].to_numpy(dtype=np.int64)
-    ids = np.full(len(rows), None, dtype=object)
-    ids[toilet >= 0] = supply[toilet[toilet >= 0]]
-    return {
-        "rule_id": np.full(len(rows), rule.rule_id, dtype=object),
-        "edge_id": frame.streets.rows.to_numpy()[edge],
-        "toilet_id": ids,
-        "from_m": rows["from_mm"].to_numpy() / 1000,
-        "to_m": rows["to_mm"].to_numpy() / 1000,
-        "length_m": (rows["to_mm"] - rows["from_mm"]).to_numpy() / 1000,
-        "worst_m": tables.round_mm(rows["worst_mm"].to_numpy(dtype=float) / 1000),
-        "geometry": _draw(frame, edge, rows["from_mm"].to_numpy(), rows["to_mm"].to_numpy()),
-    }
-
-
-def _draw(frame: Frame, edge: Ints, start: Ints, stop: Ints) -> npt.NDArray[Any]:
-    """Draw stretches of edges; what is not cut is drawn already."""
-    lines, length = np.asarray(frame.streets.edges.geometry.array)[edge], frame.streets.length_mm
-    cut = np.flatnonzero((start > 0) | (stop < length[edge]))
-    whole = length[edge[cut]]
-    lines[cut] = cut_lines(lines[cut], start[cut] / whole, stop[cut] / whole)
-    return lines
-
-
-def _as_covered(frame: Frame, rule: Rule, rows: pd.DataFrame) -> gpd.GeoDataFrame:
-    if not len(rows):
-        return tables.empty("covered", crs=frame.area.crs)
-    return tables.make("covered", _columns(frame, rule, rows), crs=frame.area.crs)
-
-
-def _as_gaps(frame: Frame, rule: Rule, rows: pd.DataFrame) -> gpd.GeoDataFrame:
-    crs = frame.area.crs
-    if not len(rows):
-        return tables.empty("gaps", crs=crs)
-    columns = _columns(frame, rule, rows)
-    edge = rows["edge"].to_numpy(dtype=np.int64)
-    starts = zip(columns["edge_id"], columns["from_m"], strict=True)
-    gap_id = np.array([f"{rule.rule_id}/{name}@{at:.3f}" for name, at in starts], dtype=object)
-    shapes = gpd.GeoDataFrame(geometry=columns["geometry"], crs=crs)
-    return tables.make(
-        "gaps",
-        {
-            **columns,
-            "gap_id": gap_id,
-            "stretch_id": _find_stretches(frame, rows, gap_id),
-            "name": frame.streets.edges["name"].to_numpy()[edge],
-            "subdistrict_id": join_subdistrict(shapes, frame.subdistricts),
-            "near_edge": rows["near_edge"].to_numpy(dtype=bool),
-        },
-        crs=crs,
-    )
-
-
-def _find_stretches(frame: Frame, rows: pd.DataFrame, gap_id: npt.NDArray[Any]) -> Any:
-    """Find which gaps touch and share a street; a stretch is called after its first gap."""
-    streets, count = frame.streets, len(rows)
-    edge = rows["edge"].to_numpy(dtype=np.int64)
-    facts = streets.edges.iloc[edge]
-    street = pd.factorize(facts["name"].fillna(facts["alley_id"]).fillna(facts["way_id"]))[0]
-    # Gaps meet at a node of their street, or inside an edge: there on an axis of all edges.
-    size, base = len(streets.nodes), np.cumsum(streets.length_mm)[edge]
-    base = base - streets.length_mm[edge]
-    joints = []
-    for node, name in zip(streets.ends, ("from_mm", "to_mm"), strict=True):
-        at = rows[name].to_numpy()
-        at_node = (at == 0) | (at == streets.length_mm[edge])
-        joints.append(np.where(at_node, street * size + node[edge], -1 - base - at))
-    joint = np.unique(np.concatenate(joints), return_inverse=True)[1]
-    owner = np.tile(np.arange(count), 2)
-    shape = (count + joint.max() + 1,) * 2
-    graph = coo_array((np.ones(2 * count), (owner, count + joint)), shape=shape)
-    label = connected_components(graph, directed=False)[1][:count]
-    by = np.argsort(label, kind="stable")
-    first = np.flatnonzero(np.r_[True, label[by][1:] != label[by][:-1]])
-    number = np.unique(label, return_inverse=True)[1]
-    return np.minimum.reduceat(gap_id[by], first)[number]
+def _cut_streets(frame: Frame, rule: Rule, checked: Checked) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cut the checked streets into joined intervals within and beyond the limit."""
+    if rule.metric == "walk":
+        parts = measure_by_walk(frame, checked.edges, rule.reach_m)
+    else:
+        parts = measure_by_crow(frame, checked.segments, rule.reach_m)
+    within, beyond = [], []
+    for part in parts:
+        within.append(join_intervals(part[part["covered"]], "toilet"))
+        beyond.append(part[~part["covered"]])
+    failing = split_at_edge(frame, pd.concat(beyond, ignore_index=True), rule)
+    return pd.concat(within, ignore_index=True), join_intervals(failing, "near_edge")
 
 
 def _summarise(

@@ -52,8 +52,11 @@ def find_failing(frame: Frame, checked: npt.NDArray[np.bool_], rule: Rule) -> pd
     pandas.DataFrame
         ``edge, from_mm, to_mm``, sorted; stretches of one edge do not touch.
     """
-    measure = measure_by_walk if rule.metric == "walk" else measure_by_crow
-    intervals = measure(frame, checked, rule.reach_m)
+    if rule.metric == "walk":
+        parts = measure_by_walk(frame, checked, rule.reach_m)
+    else:
+        parts = measure_by_crow(frame, read_segments(frame, checked), rule.reach_m)
+    intervals = pd.concat(parts, ignore_index=True)
     rows = intervals.loc[~intervals["covered"], ["edge", "from_mm", "to_mm"]]
     apart = (rows["edge"] != rows["edge"].shift()) | (rows["from_mm"] != rows["to_mm"].shift())
     grouped = rows.groupby(apart.cumsum().to_numpy())

@@ -1,6 +1,7 @@
 """Intervals of street by their nearest toilet, exact on edges, along streets and by crow."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +20,12 @@ COLUMNS = ("edge", "from_mm", "to_mm", "toilet", "near_mm", "far_mm", "covered")
 """Interval columns: row of the edge, whole millimetres from u, row of the toilet (-1: none can be
 reached), distance at both ends in millimetres, whether it is within the limit."""
 
+_SEGMENTS_AT_ONCE = 100_000  # what is worked out on the way takes a few hundred bytes for each
 
-def measure_by_walk(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float) -> pd.DataFrame:
+
+def measure_by_walk(
+    frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
+) -> Iterator[pd.DataFrame]:
     """Cut the checked edges where the nearest toilet on foot, or its being in reach, changes.
 
     On a piece of length L between nodes at distances a and b the distance at offset t is
@@ -35,10 +40,11 @@ def measure_by_walk(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
     limit_m
         The rule's limit.
 
-    Returns
-    -------
+    Yields
+    ------
     pandas.DataFrame
-        `COLUMNS`; toilets are rows of ``frame.supply()``.
+        `COLUMNS`, sorted by ``edge`` and ``from_mm``, part by part; no edge is in two of them.
+        Toilets are rows of ``frame.supply()``.
     """
     network = frame.network
     distance, toilet = search_nearest(network, frame.sources("toilet", frame.supply()["toilet_id"]))
@@ -55,34 +61,37 @@ def measure_by_walk(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float
     stops = [np.zeros_like(length), in_reach, turn, back_in_reach, length]
     parts = []
     for number, (left, right) in enumerate(pairwise(stops)):
-        rising = number < 2
-        parts.append(
-            pd.DataFrame(
-                {
-                    "edge": edge,
-                    "from_mm": start + left,
-                    "to_mm": start + right,
-                    "toilet": np.where(joined, toilet[u if rising else v], -1),
-                    "near_mm": np.where(joined, a + left if rising else b + length - left, np.nan),
-                    "far_mm": np.where(joined, a + right if rising else b + length - right, np.nan),
-                    "covered": number in {0, 3},
-                }
-            )
-        )
-    return _tidy(pd.concat(parts))
+        some = np.flatnonzero(right > left)
+        near, far = left[some], right[some]
+        rising, end = number < 2, (u if number < 2 else v)[some]
+        columns = {"edge": edge[some], "from_mm": start[some] + near, "to_mm": start[some] + far}
+        way = [a[some] + at if rising else (b + length)[some] - at for at in (near, far)]
+        near_mm, far_mm = (np.where(joined[some], at, np.nan) for at in way)
+        columns |= {"toilet": np.where(joined[some], toilet[end], -1)}
+        columns |= {"near_mm": near_mm, "far_mm": far_mm, "covered": number in {0, 3}}
+        parts.append(pd.DataFrame(columns))
+    yield _tidy(pd.concat(parts))
 
 
-def measure_by_crow(frame: Frame, checked: npt.NDArray[np.bool_], limit_m: float) -> pd.DataFrame:
+def measure_by_crow(frame: Frame, segments: "Segments", limit_m: float) -> Iterator[pd.DataFrame]:
     """Cut the checked edges where the nearest toilet by crow, or its being in reach, changes.
 
     On a straight segment the squared distance to toilet i at offset s is s^2 + m_i s + c_i. The
     square is common to all, so the nearest toilets are the lower envelope of straight lines, and
     the reach of one is the interval between the roots of s^2 + m_i s + c_i = limit^2.
 
-    Parameters and returned columns are those of `measure_by_walk`.
+    Parameters and what is yielded are those of `measure_by_walk`, but that the checked edges are
+    given as `read_segments` reads them.
     """
-    segments = read_segments(frame, checked)
     supply = np.asarray(frame.supply().geometry.array)
+    # Cut between edges only, which lie together.
+    edge = segments.edge[_SEGMENTS_AT_ONCE::_SEGMENTS_AT_ONCE]
+    first = np.unique(np.r_[0, np.searchsorted(segments.edge, edge)])
+    for start, stop in pairwise([*first, len(segments.edge)]):
+        yield _cut_by_crow(segments.pick(slice(start, stop)), supply, limit_m)
+
+
+def _cut_by_crow(segments: "Segments", supply: npt.NDArray[Any], limit_m: float) -> pd.DataFrame:
     if not len(supply):
         alone = pd.DataFrame({"edge": segments.edge, "start": 0.0, "end": segments.length})
         alone = alone.assign(segment=np.arange(len(alone)), toilet=-1, near_mm=np.nan)
@@ -199,6 +208,10 @@ class Segments:
     finish: Floats
     direction: Floats
     scale: Floats
+
+    def pick(self, rows: Any) -> "Segments":
+        """Pick some of the segments."""
+        return Segments(*(getattr(self, part.name)[rows] for part in fields(self)))
 
 
 def read_segments(frame: Frame, checked: npt.NDArray[np.bool_]) -> Segments:

@@ -1,7 +1,6 @@
 """The share of street that meets a rule, by subdistrict and around each fixed point."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import geopandas as gpd
@@ -11,8 +10,9 @@ import pandas as pd
 
 from survey import tables
 from survey.coverage.around import Around, SegmentGrid
+from survey.coverage.checked import Checked
 from survey.coverage.cuts import Stretches
-from survey.coverage.intervals import Segments, cut_segments, read_segments
+from survey.coverage.intervals import Segments, cut_segments
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.lines import Floats, Ints
@@ -21,32 +21,7 @@ from survey.sampling.reach import CATCHMENT_RADII_M
 from survey.sampling.walks import Walks, walk_pieces
 
 _SPAN = ("edge", "from_mm", "to_mm")
-
-
-@dataclass(frozen=True, eq=False)
-class Checked:
-    """The streets that an audit checks, cut once for all rules.
-
-    Attributes
-    ----------
-    frame
-        What can be drawn.
-    edges
-        Which rows of the edges are checked.
-    """
-
-    frame: Frame
-    edges: npt.NDArray[np.bool_]
-
-    @cached_property
-    def grid(self) -> SegmentGrid:
-        """The checked edges in straight segments."""
-        return SegmentGrid.of(read_segments(self.frame, self.edges))
-
-    @cached_property
-    def by_area(self) -> Around:
-        """What lies inside each subdistrict."""
-        return self.grid.find_inside(np.asarray(self.frame.subdistricts.geometry.array))
+_PIECES_AT_ONCE = 200_000
 
 
 def measure_shares(
@@ -78,11 +53,11 @@ def measure_shares(
         no checked street.
     """
     covered = _Covered.of(frame.streets.length_mm, rows)
+    # The walks come first: meanwhile another thread makes what both need.
+    by_point = _by_walk(frame, checked.edges, covered) if rule.metric == "walk" else None
     street = _Street.of(checked.grid, covered)
     by_area = street.measure(checked.by_area)
-    if rule.metric == "walk":
-        by_point = _by_walk(frame, checked.edges, covered)
-    else:
+    if by_point is None:
         by_point = _by_crow(street, np.asarray(frame.points.geometry.array))
     ids = frame.points["point_id"].to_numpy()
     radii = np.array(CATCHMENT_RADII_M, dtype=np.float64)
@@ -196,8 +171,14 @@ class _Street:
 
     @classmethod
     def of(cls, grid: SegmentGrid, covered: _Covered) -> "_Street":
-        metres = _measure(grid.segments, covered, grid.pieces)
-        return cls(grid, covered, np.pad(np.cumsum(metres, axis=1), ((0, 0), (1, 0))))
+        size = len(grid.middle)
+        metres = np.zeros((2, size + 1))
+        for start in range(0, size, _PIECES_AT_ONCE):
+            some = slice(start, min(start + _PIECES_AT_ONCE, size))
+            metres[:, 1 + some.start : 1 + some.stop] = _measure(
+                grid.segments, covered, grid.pieces.pick(some)
+            )
+        return cls(grid, covered, np.cumsum(metres, axis=1, out=metres))
 
     def measure(self, found: Around) -> Floats:
         """Measure the metres checked and covered of each shape, shape (2, shapes)."""
@@ -229,21 +210,19 @@ def _by_walk(frame: Frame, checked: npt.NDArray[np.bool_], covered: _Covered) ->
     network = frame.network
     edge, length = network.edge, network.length_mm
     limits = np.array(CATCHMENT_RADII_M) * 1000
-    weights = length, covered.between(edge, network.from_mm, network.to_mm)
+    inside = covered.between(edge, network.from_mm, network.to_mm)
+    weights = length.astype(np.float64), inside
     sums = np.zeros((2, len(limits), len(frame.points)))
     for walks in walk_pieces(frame, np.flatnonzero(checked[edge]), int(limits[-1])):
         size = len(walks.points)
         # All of a piece is reached where the walks from both of its ends meet.
-        ways = walks.to_u_mm + walks.to_v_mm + length[walks.piece]
-        rank = np.searchsorted(2 * limits, ways)
-        for one, weight in zip(sums, weights, strict=True):
-            found = np.bincount(
-                rank * size + walks.number,
-                weights=weight[walks.piece],
-                minlength=size * (len(limits) + 1),
-            )
-            one[:, walks.points] = np.cumsum(found.reshape(-1, size), axis=0)[:-1]
+        ways = walks.to_u_mm + walks.to_v_mm + weights[0][walks.piece]
         near = np.minimum(walks.to_u_mm, walks.to_v_mm)
+        rank = sum((ways > 2 * limit).astype(np.int64) for limit in limits)
+        place = rank * size + walks.number
+        for one, weight in zip(sums, weights, strict=True):
+            found = np.bincount(place, weight[walks.piece], minlength=size * (len(limits) + 1))
+            one[:, walks.points] = np.cumsum(found.reshape(-1, size), axis=0)[:-1]
         for number, limit in enumerate(limits):
             cut = walks.pick(np.flatnonzero((near < limit) & (rank > number)))
             parts = _measure_ends(network, covered, cut, int(limit))

@@ -123,14 +123,13 @@ def cut_streets(streets: Streets, edge: Ints, offset_mm: Ints) -> Network:
     size = len(streets.nodes)
     u, v = streets.ends
 
-    # Every edge's starts, inner cuts and ends, in order: two neighbours are a piece.
-    owner = np.r_[walkable, new[:, 0], walkable]
-    at = np.r_[np.zeros(len(walkable), dtype=np.int64), new[:, 1], length[walkable]]
-    node = np.r_[u[walkable], size + np.arange(len(new)), v[walkable]]
-    rank = np.repeat([0, 1, 2], [len(walkable), len(new), len(walkable)])
-    by = np.lexsort((at, rank, owner))
-    owner, at, node = owner[by], at[by], node[by]
-    piece = np.flatnonzero(owner[:-1] == owner[1:])
+    # Every edge is one piece, and each cut makes one more, which begins there.
+    owner = np.searchsorted(walkable, new[:, 0])
+    begun = owner + np.arange(len(new)) + 1
+    pieces = np.repeat(walkable, 1 + np.bincount(owner, minlength=len(walkable)))
+    from_mm, to_mm, head, tail = np.zeros_like(pieces), length[pieces], u[pieces], v[pieces]
+    from_mm[begun] = to_mm[begun - 1] = new[:, 1]
+    head[begun] = tail[begun - 1] = size + np.arange(len(new))
 
     position_node = np.where(offset_mm <= 0, u[edge], v[edge])
     position_node[inner] = size + np.searchsorted(cut, position)
@@ -138,11 +137,11 @@ def cut_streets(streets: Streets, edge: Ints, offset_mm: Ints) -> Network:
     cuts = shapely.line_interpolate_point(lines, new[:, 1] / length[new[:, 0]], normalized=True)
     return Network(
         streets,
-        edge=owner[piece],
-        from_mm=at[piece],
-        to_mm=at[piece + 1],
-        u=node[piece],
-        v=node[piece + 1],
+        edge=pieces,
+        from_mm=from_mm,
+        to_mm=to_mm,
+        u=head,
+        v=tail,
         position_node=position_node,
         places=np.concatenate(
             [shapely.get_coordinates(streets.nodes.geometry.array), shapely.get_coordinates(cuts)]
@@ -234,9 +233,8 @@ def _cut_out(arcs: Any, node: Ints, local: Ints) -> Any:
     at = begin[row] + step
     head = local[arcs.indices[at]]
     kept = head >= 0
-    stops = np.cumsum(np.bincount(row[kept], minlength=len(node)))
-    cells = (arcs.data[at[kept]], head[kept], np.r_[0, stops])
-    return sp.csr_array(cells, shape=(len(node), len(node)))
+    count = np.bincount(row[kept], minlength=len(node))
+    return _as_rows(arcs.data[at[kept]], head[kept], count, (len(node), len(node)))
 
 
 def find_path(
@@ -304,11 +302,18 @@ def _shortest(tail: Ints, head: Ints, weight: npt.NDArray[Any], shape: tuple[int
     """Build a sparse matrix that keeps the least of parallel arcs, zeros too."""
     cell = tail.astype(np.int64) * shape[1] + head
     by = np.argsort(cell, kind="stable")
-    first = np.flatnonzero(np.r_[True, cell[by][1:] != cell[by][:-1]][: len(cell)])
+    cell = cell[by]
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
     least = np.minimum.reduceat(weight[by], first) if len(first) else weight
-    one = by[first]
-    stops = np.cumsum(np.bincount(tail[one], minlength=shape[0]))
-    return sp.csr_array((least.astype(np.float64), head[one], np.r_[0, stops]), shape=shape)
+    row, column = np.divmod(cell[first], shape[1])
+    return _as_rows(least.astype(np.float64), column, np.bincount(row, minlength=shape[0]), shape)
+
+
+def _as_rows(data: Floats, column: Ints, count: Ints, shape: tuple[int, int]) -> Any:
+    """Make a sparse matrix of its cells row by row, and how many stand in each row."""
+    # Searches take narrow numbers, and would turn wide ones into them each time.
+    ends = np.r_[0, np.cumsum(count)].astype(np.int32)
+    return sp.csr_array((data, column.astype(np.int32), ends), shape=shape)
 
 
 def _with_sources(arcs: Any, sources: Sources) -> tuple[Any, Ints]:

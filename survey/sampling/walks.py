@@ -79,11 +79,11 @@ def walk_pieces(frame: Frame, pieces: Ints, limit_mm: int) -> Iterator[Walks]:
         row = np.r_[row, other[local[u[other]] < 0]]
         # The last column stands for all nodes that are not of this part.
         wide = np.pad(distance, ((0, 0), (0, 1)), constant_values=np.inf)
-        to_u, to_v = wide[:, local[u[row]]], wide[:, local[v[row]]]
+        to_u, to_v = (wide.take(local[end[row]], axis=1) for end in (u, v))
         local[node] = -1
-        met = np.flatnonzero(np.minimum(to_u, to_v) < limit_mm)
-        number, column = np.divmod(met, max(1, len(row)))
-        yield Walks(point, number, pieces[row[column]], to_u.ravel()[met], to_v.ravel()[met])
+        met = np.minimum(to_u, to_v) < limit_mm
+        number, column = np.nonzero(met)
+        yield Walks(point, number, pieces[row[column]], to_u[met], to_v[met])
 
 
 @dataclass(frozen=True, eq=False)
