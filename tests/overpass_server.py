@@ -333,6 +333,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _deep(self, _):
         self._send(200, "[" * 100_000)
 
+    def _moved(self, _):
+        self._send(301, "", headers={"Location": "/api/status"})
+
     def _no_gzip(self, _):
         self._send(200, "plain", headers={"Content-Encoding": "gzip"})
 

@@ -44,6 +44,7 @@ BAD = {
     "half_json": (r"answered with no JSON, or a part of it", 1),
     "list": (r"answered with JSON that is no map data", 1),
     "deep": (r"answered with no JSON, or a part of it", 1),
+    "moved": (r"sends on to http://127.0.0.1:\d+/api/status; name that address", 1),
     "no_gzip": (r"answered with what cannot be unpacked", 1),
     "no_nodes": (r"answered with ways but not with (\d+) of their \1 nodes", 1),
     "lost_nodes": (r"answered with ways but not with \d+ of their \d+ nodes", 1),

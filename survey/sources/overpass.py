@@ -237,6 +237,8 @@ def _send(endpoint: str, query: str, limit_s: float) -> bytes:
     clock = Clock(limit_s)
     url = f"{endpoint}/interpreter"
     response, body = read_reply("POST", url, limit_s=limit_s, data={"data": query})
+    if response.request.method != "POST":  # an old kind of redirect, which drops the query
+        raise AnswerError(f"sends on to {response.url.partition('?')[0]}; name that address")
     try:
         check_status(response, body)
     except AnswerError as fault:
