@@ -112,7 +112,7 @@ def _refuse_another_place(elements: Sequence[Mapping[str, Any]], box: Sequence[f
 
 
 def _check_id(value: Any) -> int:
-    if type(value) is not int or not 0 < value < 2**63:
+    if type(value) is not int or not -(2**63) < value < 2**63:
         raise ValueError(value)
     return value
 
