@@ -68,7 +68,8 @@ _server_options = cli_options.add_options(
     help="The new workspace, or with --refresh an old one.",
 )
 @cli_options.replace_option
-def fetch(output: Path, *, refresh: bool, replace: bool, **asked: Any) -> None:
+@cli_options.json_option
+def fetch(output: Path, *, refresh: bool, replace: bool, as_json: bool, **asked: Any) -> None:
     """Read an area of OpenStreetMap, from a file or live, into a workspace.
 
     With --extract the data come from a file; without --place, --bbox and --polygon the area is
@@ -98,12 +99,19 @@ def fetch(output: Path, *, refresh: bool, replace: bool, **asked: Any) -> None:
     config = CityConfig(stem=output.stem, **asked | {"bbox": box})
     cache = output.with_suffix(".answers")
     if refresh:
-        _put_changes(refresh_workspace(open_workspace(output), config, progress, cache=cache))
+        changes = refresh_workspace(open_workspace(output), config, progress, cache=cache)
+        if as_json:
+            cli_print.put_json(changes=cli_print.list_rows(changes))
+        else:
+            _put_changes(changes)
         return
     refuse_existing([output], replace=replace)
     osm = read_source(config, progress, cache=cache)
-    save_workspace(output, osm_tables(osm), start_manifest(osm), replace=replace)
+    tables = osm_tables(osm)
+    save_workspace(output, tables, start_manifest(osm), replace=replace)
     progress(f"{len(osm.streets)} streets and {len(osm.features)} features in {output}")
+    if as_json:
+        cli_print.put_json(tables={name: len(table) for name, table in tables.items()})
 
 
 def _put_changes(changes: "pd.DataFrame") -> None:

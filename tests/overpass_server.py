@@ -317,6 +317,28 @@ class _Handler(BaseHTTPRequestHandler):
     def _no_nodes(self, elements):
         self._send(200, self._dump([item for item in elements if item["type"] != "node"]))
 
+    def _lost_nodes(self, elements):
+        """Leave out every other node, as if the server's data were damaged."""
+        nodes = [item for item in elements if item["type"] == "node"]
+        self._send(200, self._dump([item for item in elements if item not in nodes[::2]]))
+
+    def _far_away(self, elements):
+        """Answer another question, as a proxy does that keeps answers under the wrong key."""
+        moved = [item | {"lon": item["lon"] + 1} if "lon" in item else item for item in elements]
+        self._send(200, self._dump(moved))
+
+    def _odd_id(self, elements):
+        self._send(200, self._dump([*elements, {"type": "node", "id": 2**70, "lat": 0, "lon": 0}]))
+
+    def _deep(self, _):
+        self._send(200, "[" * 100_000)
+
+    def _moved(self, _):
+        self._send(301, "", headers={"Location": "/api/status"})
+
+    def _no_gzip(self, _):
+        self._send(200, "plain", headers={"Content-Encoding": "gzip"})
+
     def _broken_element(self, elements):
         self._send(200, self._dump([*elements, {"type": "node", "id": 1, "lat": "north"}]))
 

@@ -262,10 +262,18 @@ def test_a_place_that_is_not_clear_is_one_line(geocoder, name, says):
     assert geocoder.count("/api/search") == 1
 
 
+def test_an_empty_name_is_not_asked_for(geocoder):
+    """No name is the user's to mend, and no server's."""
+    with pytest.raises(AreaError, match="the name of the place is empty"):
+        ask_place(geocoder, "  ")
+    assert geocoder.count("/api/search") == 0
+
+
 @pytest.mark.parametrize(
     ("mode", "says", "asked"),
     [
         ("html", "answered with no list of places: 'Log in", 1),
+        ("deep", "answered with no list of places", 1),
         ("no_elements", "answered with no list of places", 1),
         ("fault_with_json", "refused (HTTP 500", 1),
         ("gateway", "is busy (HTTP 504, too busy)", 4),

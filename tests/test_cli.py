@@ -39,6 +39,7 @@ OPTIONS = {
         "--refresh",
         "-o",
         "--replace",
+        "--json",
     },
     "frame": {
         "--points",
@@ -97,7 +98,7 @@ OPTIONS = {
     "quality": {"--json"},
 }
 MAPS = ("frame", "round", "odds", "toilets", "surroundings")
-SILENT = ("fetch", "map", "report", "export")  # they make files and report nothing
+SILENT = ("map", "report", "export")  # they make files and report nothing
 
 
 # ---------------------------------------------------------------- help and usage

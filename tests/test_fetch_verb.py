@@ -158,6 +158,19 @@ def test_a_refresh_says_what_changed(server, city):
     assert "is stale: it still shows OpenStreetMap of 2023-12-26T21:21:22Z" in said.err
 
 
+def test_what_changed_is_json_too(server, city):
+    """A script reads the same changes, one object each."""
+    toilet, *_ = change_town(server)
+    changes = json.loads(ask(server, "--refresh", "-o", city, "--json").out)
+    assert changes["schema"] == 1
+    gone, *_ = (row for row in changes["changes"] if row["kind"] == "toilet")
+    assert (gone["layer"], gone["change"], gone["id"]) == ("feature", "removed", f"node/{toilet}")
+    again = json.loads(ask(server, "--refresh", "-o", city, "--json").out)
+    assert again == {"schema": 1, "changes": []}
+    new = ask(server, "--place", "小城, 南京", "-o", city.with_name("new.gpkg"), "--json")
+    assert json.loads(new.out)["tables"]["osm_streets"] > 0
+
+
 def test_a_refresh_keeps_the_frame_until_it_is_built_again(server, city):
     """Frame and manifest stay of the old data, then survey frame builds on the new ones."""
     change_town(server)

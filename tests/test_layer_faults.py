@@ -206,6 +206,7 @@ def test_metres_without_a_crs_are_not_degrees(tmp_path):
         ("p.zip", b"no zip", "cannot be read: File is not a zip file"),
         ("p.csv", b"a,b\xff\xff\n", "is neither UTF-8 nor GB18030 text; save it as CSV UTF-8"),
         ("p.geojson", b'{"type": "FeatureCollection", "features": [', "cannot be read: Failed to"),
+        ("p.geojson", b'{"type":', "cannot be read: not recognized as being in a supported file"),
         ("p.gpkg", b"garbage", "cannot be read: "),
         ("p.shp", b"garbage", "cannot be read: "),
     ],

@@ -24,7 +24,7 @@ from survey.errors import AreaError, InputError, NetworkError, OutputError
 from survey.frame.assembly import build_frame
 from survey.sources import asking
 from survey.sources.area import Area, find_area
-from survey.sources.asking import Clock, run_within
+from survey.sources.asking import AnswerError, Clock, run_within
 from survey.sources.extract import MARGIN_M, read_extract
 from survey.sources.overpass import cut_tiles, fetch_osm, write_query
 from survey.sources.overpass_answers import parse_answer, write_answers
@@ -43,7 +43,13 @@ BAD = {
     "html": (r"answered with no JSON, or a part of it: 'Log in to the wireless network'", 1),
     "half_json": (r"answered with no JSON, or a part of it", 1),
     "list": (r"answered with JSON that is no map data", 1),
-    "no_nodes": (r"answered with ways but not with their nodes", 1),
+    "deep": (r"answered with no JSON, or a part of it", 1),
+    "moved": (r"sends on to http://127.0.0.1:\d+/api/status; name that address", 1),
+    "no_gzip": (r"answered with what cannot be unpacked", 1),
+    "no_nodes": (r"answered with ways but not with (\d+) of their \1 nodes", 1),
+    "lost_nodes": (r"answered with ways but not with \d+ of their \d+ nodes", 1),
+    "far_away": (r"answered about another place than was asked for", 1),
+    "odd_id": (r"answered with a broken element: .*\"id\": 1180591620717411303424", 1),
     "broken_element": (r"answered with a broken element: .*\"north\"", 1),
     "cut": (r"cut its answer short", 4),
     "busy": (r"is busy \(HTTP 429, too many requests\)", 4),
@@ -313,7 +319,10 @@ def test_no_connection_is_one_line_and_exit_3(server, tmp_path, endpoint, says):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("endpoints", [["overpass-api.de/api"], ["ftp://x/api"], ["http://"]])
+@pytest.mark.parametrize(
+    "endpoints",
+    [["overpass-api.de/api"], ["ftp://x/api"], ["http://"], ["http://x:99999/"], ["http://["]],
+)
 def test_an_address_must_be_one(area, endpoints):
     """What is no http address is refused before anything is asked."""
     with pytest.raises(InputError, match="is no address of a server"):
@@ -452,7 +461,7 @@ def test_answers_are_written_as_they_are(tmp_path):
     """Tags with markup, quotes, line breaks and Chinese come through; what XML bans is left out."""
     tags = {"name": "<b>\"东门\" & 'x'</b>\n𠮷\t", "note": "a\u0000b\ud800c", "building": "yes"}
     node = {"type": "node", "id": 3, "lat": -1e-7, "lon": 179.1234567, "tags": tags}
-    way = {"type": "way", "id": 2, "nodes": [3, 9]}
+    way = {"type": "way", "id": 2, "nodes": [3, 3]}
     member = {"type": "node", "ref": 3, "role": 'a"b'}
     relation = {"type": "relation", "id": 1, "members": [member], "tags": {"type": "site"}}
     path = tmp_path / "x.osm"
@@ -463,10 +472,26 @@ def test_answers_are_written_as_they_are(tmp_path):
         if item.is_node():
             assert (item.location.lon, item.location.lat) == (179.1234567, -1e-7)
         elif item.is_way():
-            assert [node.ref for node in item.nodes] == [3, 9]
+            assert [node.ref for node in item.nodes] == [3, 3]
         else:
             assert [(part.type, part.ref, part.role) for part in item.members] == [("n", 3, 'a"b')]
     assert found == {"n": tags | {"note": "abc"}, "w": {}, "r": {"type": "site"}}
+
+
+def test_members_outside_the_box_are_no_other_place():
+    """A border along a road may bring the whole road, though it lies in another tile."""
+    nodes = [{"type": "node", "id": number, "lat": 1, "lon": number} for number in (1, 2)]
+    road = {"type": "way", "id": 1, "nodes": [1, 2], "tags": {"highway": "primary"}}
+    member = {"type": "way", "ref": 1, "role": "outer"}
+    border = {"type": "relation", "id": 1, "members": [member]}
+
+    def parse(*elements, box):
+        return parse_answer(json.dumps({"elements": elements}).encode(), box)
+
+    assert parse(*nodes, road, box=(1.5, 0, 1.6, 2)).elements["way"]
+    assert parse(*nodes, road, border, box=(5, 0, 6, 2)).elements["way"]
+    with pytest.raises(AnswerError, match="another place"):
+        parse(*nodes, road, box=(5, 0, 6, 2))
 
 
 def test_the_newest_answer_wins(tmp_path):

@@ -188,6 +188,8 @@ def find_place(
     InputError
         If `geocoder` is no address.
     """
+    if not place.strip():
+        raise AreaError('the name of the place is empty; give one such as "秦淮区, 南京"')
     import osmnx  # takes 3 s, which do not count
 
     from survey.sources import asking
@@ -268,7 +270,14 @@ def _check_places(place: str, body: bytes) -> None:
         shapes = [shapely.geometry.shape(item["geojson"]) for item in found]
         names = [str(item["display_name"]) for item in found]
         [float(edge) for item in found for edge in (*item["boundingbox"], item["lat"], item["lon"])]
-    except (LookupError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError):
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ):
         raise AnswerError(f"answered with no list of places: {quote(body)!r}") from None
     if not found:
         raise AreaError(

@@ -78,8 +78,12 @@ def list_endpoints(endpoints: Sequence[str]) -> list[str]:
         If there is none, or one is no http or https address.
     """
     for endpoint in endpoints:
-        parts = urlsplit(endpoint)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(endpoint)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is none, or half a bracket
+            good = False
+        if not good:
             raise InputError(
                 f"{endpoint!r} is no address of a server; it should begin with https:// or http://"
             )
@@ -259,6 +263,8 @@ def explain_failure(fault: requests.RequestException) -> AnswerError:
         return AnswerError(f"cannot be trusted (TLS: {words})")
     if isinstance(fault, requests.Timeout):
         return AnswerError("does not answer")
+    if isinstance(fault, requests.exceptions.ContentDecodingError):
+        return AnswerError(f"answered with what cannot be unpacked ({words})")
     if isinstance(fault, requests.exceptions.ChunkedEncodingError) or isinstance(cause, _CUT):
         return AnswerError(f"cut its answer short ({words})", again=True)
     return AnswerError(f"cannot be reached ({words})")

@@ -148,7 +148,9 @@ def _check_file(path: Path, suffixes: tuple[str, ...]) -> None:
 
 
 def _first_line(fault: BaseException) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0]
+    line = (str(fault).splitlines() or [type(fault).__name__])[0]
+    # GDAL names a file in memory that nobody knows, and advises what cannot be done here.
+    return re.sub(r"'/vsimem/[^']*' |\.?; It might help.*", "", line)
 
 
 def _decode(path: Path) -> str:

@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import geopandas as gpd
@@ -212,7 +212,7 @@ def _ask_tile(
     empty: list[tuple[bytes, Answer]] = []
 
     def judge(body: bytes) -> tuple[bytes, Answer]:
-        answer = parse_answer(body)
+        answer = parse_answer(body, tile.bounds)
         if answer.empty:
             empty.extend([(body, answer)] if answer.osm_date else [])
             raise AnswerError("answered that nothing is there")
@@ -237,6 +237,8 @@ def _send(endpoint: str, query: str, limit_s: float) -> bytes:
     clock = Clock(limit_s)
     url = f"{endpoint}/interpreter"
     response, body = read_reply("POST", url, limit_s=limit_s, data={"data": query})
+    if response.request.method != "POST":  # an old kind of redirect, which drops the query
+        raise AnswerError(f"sends on to {response.url.partition('?')[0]}; name that address")
     try:
         check_status(response, body)
     except AnswerError as fault:
@@ -255,8 +257,9 @@ class _Cache:
         self._newer_than = newer_than
         with _guard(folder):
             for path in folder.glob("overpass-*"):
-                if time.time() - path.stat().st_mtime > KEPT_H * 3600:
-                    path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # another program has just renamed its part
+                    if time.time() - path.stat().st_mtime > KEPT_H * 3600:
+                        path.unlink()
 
     def _path(self, query: str) -> Path:
         return self._folder / f"overpass-{hashlib.sha256(query.encode()).hexdigest()}.json"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -40,18 +40,25 @@ class Answer:
         return not any(self.elements.values())
 
 
-def parse_answer(body: bytes) -> Answer:
+def parse_answer(body: bytes, box: Sequence[float] | None = None) -> Answer:
     """Read and check what a server answered with status 200.
+
+    Parameters
+    ----------
+    body
+        What it sent.
+    box
+        West, south, east, north of what was asked for; absent: that is not looked at.
 
     Raises
     ------
     AnswerError
-        If it is no JSON, says that it is not whole (``remark``), or holds anything but whole nodes,
-        ways and relations.
+        If it is no JSON, says that it is not whole (``remark``), holds anything but whole nodes,
+        ways and relations, lacks nodes of its ways, or is about another place.
     """
     try:
         content = json.loads(body)
-    except ValueError:  # also of bytes that are no UTF-8
+    except (ValueError, RecursionError):  # also of bytes that are no UTF-8, or nested without end
         raise AnswerError(f"answered with no JSON, or a part of it: {quote(body)!r}") from None
     if not isinstance(content, dict):
         raise AnswerError(f"answered with JSON that is no map data: {quote(body)!r}")
@@ -63,15 +70,51 @@ def parse_answer(body: bytes) -> Answer:
     elements: dict[str, dict[int, str]] = {kind: {} for kind in _KINDS}
     for element in content["elements"]:
         try:
-            elements[element["type"]][int(element["id"])] = _WRITERS[element["type"]](element)
+            elements[element["type"]][_check_id(element["id"])] = _WRITERS[element["type"]](element)
         except (KeyError, TypeError, ValueError, AttributeError):
             shown = json.dumps(element, ensure_ascii=False)[:160]
             raise AnswerError(f"answered with a broken element: {shown}") from None
-    if elements["way"] and not elements["node"]:
-        raise AnswerError("answered with ways but not with their nodes")
+    _refuse_lost_nodes(content["elements"], elements["node"])
+    if box is not None:
+        _refuse_another_place(content["elements"], box)
     date = content.get("osm3s", {})
     date = date.get("timestamp_osm_base", "") if isinstance(date, dict) else ""
     return Answer(hashlib.sha256(body).hexdigest(), str(date), elements)
+
+
+def _refuse_lost_nodes(elements: Iterable[Mapping[str, Any]], nodes: Mapping[int, str]) -> None:
+    """Refuse ways without all their nodes: each is asked for with them, and would be cut short."""
+    refs = {ref for element in elements if element["type"] == "way" for ref in element["nodes"]}
+    lost = sum(ref not in nodes for ref in refs)
+    if lost:
+        raise AnswerError(f"answered with ways but not with {lost} of their {len(refs)} nodes")
+
+
+def _refuse_another_place(elements: Sequence[Mapping[str, Any]], box: Sequence[float]) -> None:
+    """Refuse streets of which none touches the box; members of relations may well lie outside."""
+    west, south, east, north = box
+    nodes = {item["id"]: item for item in elements if item["type"] == "node"}
+    relations = [item for item in elements if item["type"] == "relation"]
+    members = {(part["type"], part["ref"]) for item in relations for part in item["members"]}
+    streets = [
+        [nodes[ref] for ref in item["nodes"]]
+        for item in elements
+        if item["type"] == "way"
+        and "highway" in item.get("tags", ())
+        and ("way", item["id"]) not in members
+    ]
+    for street in filter(None, streets):
+        x, y = ([float(node[axis]) for node in street] for axis in ("lon", "lat"))
+        if min(x) <= east and max(x) >= west and min(y) <= north and max(y) >= south:
+            return
+    if any(streets):
+        raise AnswerError("answered about another place than was asked for")
+
+
+def _check_id(value: Any) -> int:
+    if type(value) is not int or not -(2**63) < value < 2**63:
+        raise ValueError(value)
+    return value
 
 
 def _write_node(node: Mapping[str, Any]) -> str:
@@ -82,7 +125,7 @@ def _write_node(node: Mapping[str, Any]) -> str:
 
 
 def _write_way(way: Mapping[str, Any]) -> str:
-    return _write("way", way, [f'<nd ref="{int(ref)}"/>' for ref in way["nodes"]])
+    return _write("way", way, [f'<nd ref="{_check_id(ref)}"/>' for ref in way["nodes"]])
 
 
 def _write_relation(relation: Mapping[str, Any]) -> str:
@@ -90,12 +133,12 @@ def _write_relation(relation: Mapping[str, Any]) -> str:
     for member in relation["members"]:
         kind = _KINDS[_KINDS.index(member["type"])]
         role = quoteattr(_clean(member["role"]))
-        members.append(f'<member type="{kind}" ref="{int(member["ref"])}" role={role}/>')
+        members.append(f'<member type="{kind}" ref="{_check_id(member["ref"])}" role={role}/>')
     return _write("relation", relation, members)
 
 
 def _write(kind: str, element: Mapping[str, Any], parts: list[str], more: str = "") -> str:
-    head = f'<{kind} id="{int(element["id"])}" version="1"{more}'
+    head = f'<{kind} id="{element["id"]}" version="1"{more}'
     tags = [
         f"<tag k={quoteattr(_clean(key))} v={quoteattr(_clean(value))}/>"
         for key, value in element.get("tags", {}).items()
