@@ -13,7 +13,7 @@ import survey
 from survey.coverage import around, intervals, shares
 from survey.coverage.around import SegmentGrid
 from survey.coverage.intervals import measure_by_crow, read_segments
-from survey.frame.memory import give_back
+from survey.memory import give_back
 
 RULES = ["crow-300", "walk-500", "crow-500"]
 
@@ -51,7 +51,7 @@ def test_rules_together_are_rules_alone(town):
 def test_small_parts_make_the_same_whole(town, monkeypatch):
     """An audit that is done a few pieces at a time finds the same."""
     whole = survey.audit_coverage(town, rules=RULES)
-    monkeypatch.setattr(intervals, "_SEGMENTS_AT_ONCE", 3)
+    monkeypatch.setattr(intervals, "_AT_ONCE", 3)
     monkeypatch.setattr(around, "_PAIRS_AT_ONCE", 2)
     monkeypatch.setattr(shares, "_PIECES_AT_ONCE", 2)
     same(whole, survey.audit_coverage(town, rules=RULES))
@@ -59,7 +59,7 @@ def test_small_parts_make_the_same_whole(town, monkeypatch):
 
 def test_no_edge_is_in_two_parts(town, monkeypatch):
     """Parts by crow are cut between edges, and leave none out."""
-    monkeypatch.setattr(intervals, "_SEGMENTS_AT_ONCE", 1)
+    monkeypatch.setattr(intervals, "_AT_ONCE", 1)
     chosen = town.streets.edges["walkable"].to_numpy()
     parts = measure_by_crow(town, read_segments(town, chosen), 500)
     edges = np.concatenate([part["edge"].unique() for part in parts])

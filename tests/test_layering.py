@@ -14,6 +14,7 @@ NAMES = [str(path.relative_to(HOME)) for path in FILES]
 # Imports go down this list only: a stage may use what stands above it, and its own folder.
 ORDER = (
     "errors",
+    "memory",
     "tables",
     "summaries",
     "sources",

@@ -25,12 +25,13 @@ from survey.coverage.stretches import as_covered, as_gaps, join_intervals
 from survey.coverage.supply import close_toilets, find_facilities, view_supply
 from survey.errors import NothingToCheckError, RuleError
 from survey.frame.frame import Frame
-from survey.frame.memory import give_back
+from survey.memory import give_back, large_work
 from survey.summaries import write_summary
 
 DEFAULT_RULES = ("walk-500", "crow-500")
 """The rules that are audited when none are named."""
 
+_MOST_TOGETHER = 500_000  # edges; of more, two metrics at once take half a gigabyte more
 _SLACK = 1e-9
 _METRES = ("checked_m", "covered_m", "near_edge_gap_m", "unconnected_gap_m")
 
@@ -106,6 +107,7 @@ def describe_checked(row: Any) -> str:
     return f"{row.checked_n:.0f} {row.on}"
 
 
+@large_work()
 def audit_coverage(
     frame: Frame,
     *,
@@ -154,10 +156,7 @@ def audit_coverage(
         )
     found = _audit_apart(frame, chosen, checked, min_share, moment)
     give_back()
-    together = _put_together(found)
-    del found
-    give_back()
-    return together
+    return _put_together(found)
 
 
 def audit_all(
@@ -230,7 +229,8 @@ def _audit_apart(
 
     # Rules of one metric build the same, so that they go through one thread.
     metrics = list(dict.fromkeys(rule.metric for rule in rules))
-    with ThreadPoolExecutor(min(len(metrics), os.cpu_count() or 1)) as pool:
+    cores = 1 if checked.sum() > _MOST_TOGETHER else os.cpu_count() or 1
+    with ThreadPoolExecutor(min(len(metrics), cores)) as pool:
         parts = {
             metric: iter(done)
             for metric, done in zip(metrics, pool.map(audit, metrics), strict=True)
@@ -282,12 +282,14 @@ def _audit_rule(frame: Frame, rule: Rule, checked: Checked, min_share: float | N
 
 def _audit_streets(frame: Frame, rule: Rule, checked: Checked, min_share: float | None) -> Audit:
     within, beyond = _cut_streets(frame, rule, checked)
+    give_back()
     covered = as_covered(frame, rule, within)
     within = within[["edge", "from_mm", "to_mm"]]
     gaps = as_gaps(frame, rule, beyond)
     give_back()
     shares = measure_shares(frame, rule, checked, within)
     summary = _summarise(frame, rule, checked.edges, covered, gaps, min_share)
+    give_back()
     return Audit(summary, covered, gaps, shares)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from survey.coverage.around import Around, SegmentGrid
 from survey.coverage.intervals import Segments, read_segments
 from survey.frame.frame import Frame
-from survey.frame.memory import give_back
+from survey.memory import give_back
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,13 +14,13 @@ from scipy.spatial import cKDTree
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.lines import Floats, Ints, count_up, read_vertices
-from survey.frame.network import search_nearest
+from survey.frame.network import Network, search_nearest
 
 COLUMNS = ("edge", "from_mm", "to_mm", "toilet", "near_mm", "far_mm", "covered")
 """Interval columns: row of the edge, whole millimetres from u, row of the toilet (-1: none can be
 reached), distance at both ends in millimetres, whether it is within the limit."""
 
-_SEGMENTS_AT_ONCE = 100_000  # what is worked out on the way takes a few hundred bytes for each
+_AT_ONCE = 100_000  # pieces or segments: what is worked out of each takes some hundred bytes
 
 
 def measure_by_walk(
@@ -48,12 +48,19 @@ def measure_by_walk(
     """
     network = frame.network
     distance, toilet = search_nearest(network, frame.sources("toilet", frame.supply()["toilet_id"]))
-    mine = checked[network.edge]
-    edge, start, length = network.edge[mine], network.from_mm[mine], network.length_mm[mine]
+    mine = np.flatnonzero(checked[network.edge])
+    for some in _part_edges(network.edge[mine]):
+        yield _cut_by_walk(network, mine[some], distance, toilet, round(limit_m * 1000))
+
+
+def _cut_by_walk(
+    network: Network, mine: Ints, distance: Floats, toilet: Ints, limit: int
+) -> pd.DataFrame:
+    edge, start = network.edge[mine], network.from_mm[mine]
+    length = network.to_mm[mine] - start
     u, v = network.u[mine], network.v[mine]
     joined = np.isfinite(distance[u])
     a, b = (np.where(joined, distance[end], 0).astype(np.int64) for end in (u, v))
-    limit = round(limit_m * 1000)
     turn = np.where(joined, (b + length - a) // 2, length)
     # The four stretches from u: covered, gap, gap, covered; empty ones are dropped.
     in_reach = np.where(joined, np.clip(limit - a, 0, turn), 0)
@@ -70,7 +77,13 @@ def measure_by_walk(
         columns |= {"toilet": np.where(joined[some], toilet[end], -1)}
         columns |= {"near_mm": near_mm, "far_mm": far_mm, "covered": number in {0, 3}}
         parts.append(pd.DataFrame(columns))
-    yield _tidy(pd.concat(parts))
+    return _tidy(pd.concat(parts))
+
+
+def _part_edges(edge: Ints) -> Iterator[slice]:
+    """Part rows, sorted by their edges, between edges."""
+    first = np.unique(np.r_[0, np.searchsorted(edge, edge[_AT_ONCE::_AT_ONCE])])
+    return (slice(start, stop) for start, stop in pairwise([*first, len(edge)]))
 
 
 def measure_by_crow(frame: Frame, segments: "Segments", limit_m: float) -> Iterator[pd.DataFrame]:
@@ -84,11 +97,8 @@ def measure_by_crow(frame: Frame, segments: "Segments", limit_m: float) -> Itera
     given as `read_segments` reads them.
     """
     supply = np.asarray(frame.supply().geometry.array)
-    # Cut between edges only, which lie together.
-    edge = segments.edge[_SEGMENTS_AT_ONCE::_SEGMENTS_AT_ONCE]
-    first = np.unique(np.r_[0, np.searchsorted(segments.edge, edge)])
-    for start, stop in pairwise([*first, len(segments.edge)]):
-        yield _cut_by_crow(segments.pick(slice(start, stop)), supply, limit_m)
+    for some in _part_edges(segments.edge):
+        yield _cut_by_crow(segments.pick(some), supply, limit_m)
 
 
 def _cut_by_crow(segments: "Segments", supply: npt.NDArray[Any], limit_m: float) -> pd.DataFrame:

@@ -31,6 +31,7 @@ from survey.frame.quality import measure_quality
 from survey.frame.registers import Register, read_registers
 from survey.frame.streets import Streets, build_streets
 from survey.frame.tags import find_tagged, parse_features, read_tags
+from survey.memory import large_work
 from survey.sources.extract import OsmData
 
 _Tables = dict[str, gpd.GeoDataFrame]
@@ -65,6 +66,7 @@ class _Start:
         return {"point": both, "compound": gates, "facility": both}
 
 
+@large_work()
 def build_frame(
     osm: OsmData,
     *,

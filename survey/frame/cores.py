@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from survey.memory import give_back
+
 _FEW = 500  # below this the sharing out costs more than it saves
 
 First = TypeVar("First")
@@ -89,4 +91,6 @@ def do_both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[F
     # in turn may else stay set.
     with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
         later = pool.submit(second)
-        return first(), later.result()
+        answers = first(), later.result()
+    give_back()
+    return answers

@@ -1,10 +1,9 @@
 """OpenStreetMap files (.osm, .osm.gz, .osm.bz2, .osm.pbf): streets and features of an area."""
 
 import contextlib
-import gc
 import hashlib
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from survey.errors import AreaError, InputError
+from survey.memory import large_work
 from survey.sources.area import WGS84, Area
 from survey.sources.contents import Contents, read_contents
 from survey.sources.features import (
@@ -118,6 +118,7 @@ def suggest_box(path: str | Path) -> tuple[float, float, float, float]:
     return (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
 
+@large_work()
 def read_extract(path: str | Path, area: Area) -> OsmData:
     """Read the streets and features of an area and of 2 km around it.
 
@@ -143,7 +144,7 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
     kept_in = _add_margin(area)
     date = read_head(path)[1]
     # One thread beside this one; what it does holds Python's lock where this one does not.
-    with _collector_paused(), ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(hash_file, path)
         scene, newest = _look_around(path, area, kept_in, dated=not date)
         relations, points = pool.submit(read_relations, scene), pool.submit(read_points, scene)
@@ -176,18 +177,6 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
                 "osm_date": date or _write_date(newest),
             },
         )
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Let Python's collector rest: it would walk over all shapes again and again, for nothing."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 def _add_margin(area: Area) -> BaseGeometry:
