@@ -23,8 +23,6 @@ from survey.frame.kinds import find_name
 from survey.frame.streets import Ints
 from survey.frame.tags import map_tags, read_tags
 
-_SLIVER_M = 0.01  # what a building has beyond the ground by less than this is rounding
-
 
 def group_buildings(
     features: gpd.GeoDataFrame, compounds: Shapes, blocks: Shapes
@@ -85,12 +83,8 @@ def _close_up(shapes: Shapes, group: Ints, link_m: float) -> Shapes:
     """Fill the gaps between the buildings of each group."""
     grown = union_groups(share_out(lambda some: _swell(some, link_m), shapes), group)
     shrunk = shapely.simplify(share_out(lambda some: _swell(some, -link_m), grown), 0.5)
-    # Most buildings lie within; to unite those too would only leave slivers along their walls.
-    around = share_out(lambda some: _swell(some, _SLIVER_M), shrunk)
-    shapely.prepare(around)
-    beyond = ~shapely.covers(around[group], shapes)
-    both = np.concatenate([shrunk, shapes[beyond]])
-    return union_groups(both, np.r_[np.arange(len(shrunk)), group[beyond]])
+    both = np.concatenate([shrunk, shapes])
+    return union_groups(both, np.r_[np.arange(len(shrunk)), group])
 
 
 def _swell(shapes: Shapes, by_m: float) -> Shapes:
