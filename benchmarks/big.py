@@ -106,6 +106,45 @@ def read_box(path: Path) -> Stages:
     return clock.stages
 
 
+def measure_nearest(path: Path) -> Stages:
+    """Do with ours what osmnx and networkx do below: from the file to the nearest toilets."""
+    import numpy as np
+
+    import survey
+
+    extract, streets, tags, places, doors, network = (
+        import_module(f"survey.{name}")
+        for name in (
+            "sources.extract",
+            "frame.streets",
+            "frame.tags",
+            "frame.places",
+            "frame.doors",
+            "frame.network",
+        )
+    )
+    clock = Clock()
+    area = survey.find_area(extract=path, bbox=extract.suggest_box(path))
+    with clock.stage("read_extract"):
+        osm = survey.read_extract(path, area)
+    with clock.stage("build_streets"):
+        made = streets.build_streets(osm)
+    with clock.stage("find_toilets"):
+        toilets = places.find_toilets(tags.parse_features(osm), area)
+    with clock.stage("find_doors"):
+        found = doors.find_doors(made, toilets, layer="toilet")
+        edge = made.rows.get_indexer(found["edge_id"]).astype(np.int64)
+        offset, access = (
+            np.rint(found[name].to_numpy() * 1000).astype(np.int64)
+            for name in ("offset_m", "access_m")
+        )
+    with clock.stage("search_nearest"):
+        cut = network.cut_streets(made, edge, offset)
+        starts = network.Sources(len(found), np.arange(len(found)), cut.position_node, access)
+        network.search_nearest(cut, starts)
+    return clock.stages
+
+
 def measure_osmnx(path: Path, folder: Path) -> tuple[Stages, dict[str, float]]:
     """Find the nearest toilet of every node with osmnx and networkx, and compare with ours."""
     from run import convert_extract
@@ -299,10 +338,12 @@ def _measure_rivals(folder: Path, copies: int, processes: Any) -> list[str]:
     path = _tile(folder, copies)
     stages, _ = processes.apply(measure_stages, (path, folder))
     ours = sum(stages[name][0] for name in FETCHED)
+    nearest = processes.apply(measure_nearest, (path,))
+    alone = sum(spent for spent, _ in nearest.values())
     rows = []
     for name, measure in RIVALS.items():
         if find_spec(name) is None:
-            rows.append([name, "not installed", "", ""])
+            rows.append([name, "not installed", "", "", ""])
             continue
         theirs, facts = processes.apply(measure, (path, folder))
         spent = {
@@ -312,10 +353,15 @@ def _measure_rivals(folder: Path, copies: int, processes: Any) -> list[str]:
             f"{s:.2f} {stage}" for stage, (s, _) in theirs.items() if not stage.startswith("import")
         )
         told = ", ".join(f"{value:g} {what}" for what, value in facts.items())
-        rows.append([name, parts, f"{sum(spent.values()) / ours:.1f}", told])
-    head = ["rival", "seconds", "ratio to ours", "its answers"]
+        total = sum(spent.values())
+        same = f"{total / alone:.1f}" if name == "osmnx" else ""
+        rows.append([name, parts, f"{total / ours:.1f}", same, told])
+    head = ["rival", "seconds", "ratio to all of ours", "to nearest toilets alone", "its answers"]
+    steps = " + ".join(f"{spent:.2f} {stage}" for stage, (spent, _) in nearest.items())
     return [
-        f"Rivals on {copies} copies, beside {ours:.2f} s for {' + '.join(FETCHED)}.\n",
+        f"Rivals on {copies} copies, beside {ours:.2f} s for all of ours ({' + '.join(FETCHED)}),",
+        f"and {alone:.2f} s for what osmnx and networkx do, from the file to the nearest toilet of",
+        f"every node, with ours ({steps}).\n",
         *_table(head, rows),
     ]
 

@@ -72,6 +72,7 @@ def audit(
     chosen = [find_rule(name, known) for name in (rules or DEFAULT_RULES)]
     options: dict[str, Any] = {"min_share": min_share, "moment": parse_moment(at) if at else None}
     stored = open_workspace(workspace)
+    cli_print.warn_renewed(stored.manifest)
     built = stored.read_frame()
     if everything:
         progress("auditing every rule that the data can judge")
@@ -127,6 +128,7 @@ def site(
 
     rule = find_rule(rule_id, read_rules(rules_file))
     stored = open_workspace(workspace)
+    cli_print.warn_renewed(stored.manifest)
     frame = stored.read_frame()
     progress(f"looking for sites, for {time_limit:g} s at most")
     plan = plan_sites(frame, rule, time_limit_s=time_limit, **options)

@@ -87,6 +87,8 @@ def fetch(output: Path, *, refresh: bool, replace: bool, as_json: bool, **asked:
         raise click.UsageError(
             "--refresh keeps area and name; leave the other options for them out"
         )
+    if asked["extract"] is not None and (asked["endpoints"] or asked["geocoder"]):
+        raise click.UsageError("--extract asks no server; leave --endpoint and --geocoder out")
     if not refresh and asked["extract"] is None and not areas:
         raise click.UsageError("nothing says what to read; give --place, --bbox or --extract")
     progress = cli_print.Progress(f"reading {asked['extract'] or 'OpenStreetMap'}")

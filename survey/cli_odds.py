@@ -40,6 +40,7 @@ def odds(workspace: Path, top: int, *, as_json: bool, **given: Any) -> None:
     from survey.workspace import open_workspace, update_workspace
 
     stored = open_workspace(workspace)
+    cli_print.warn_renewed(stored.manifest)
     design = read_design(stored, given, band=True)
     frame = stored.read_frame()
     progress("working out the odds")

@@ -23,6 +23,12 @@ def say(line: str) -> None:
         _silence(sys.stderr)
 
 
+def warn_renewed(manifest: dict[str, Any]) -> None:
+    """Say that the data were fetched again after the frame was built, if so."""
+    if "renewed" in manifest:
+        say("survey: newer data were fetched than the frame is of; survey frame builds it anew")
+
+
 def put(text: object) -> None:
     """Put data on stdout; a reader that went away (``| head``) is no error.
 

@@ -103,6 +103,7 @@ def draw(
     from survey.workspace import open_workspace, update_workspace
 
     stored = open_workspace(workspace)
+    cli_print.warn_renewed(stored.manifest)
     design = read_design(stored, given)
     warn_outdated(stored.manifest, design.to_table())
     reach = stored.read("reach")

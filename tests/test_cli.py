@@ -352,6 +352,15 @@ def test_run_prints_json(town_run, tmp_path):
     assert all(Path(file).is_file() for file in said["files"])
 
 
+def test_package_runs_as_a_module():
+    """`python -m survey` is the same command line, and calls itself survey."""
+    said = subprocess.run(
+        [sys.executable, "-m", "survey", "--help"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == run_survey("--help").out
+    assert said.stdout.startswith("Usage: survey ")
+
+
 KEYS = {
     "frame": ["schema", "tables"],
     "commit": ["schema", "commitment", "design"],

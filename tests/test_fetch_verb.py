@@ -102,6 +102,7 @@ def test_an_unknown_place_is_bad_input(server, tmp_path):
         (("--place", "x", "--time-limit", "0"), "--time-limit"),
         (("--bbox", "1,2,3,4", "--endpoint", "here"), "'here' is no address of a server"),
         (("--place", "x", "--geocoder", "here"), "'here' is no address of a server"),
+        (("--extract", "x.pbf", "--endpoint", "http://127.0.0.1"), "--extract asks no server"),
     ],
 )
 def test_wrong_usage_of_fetch_is_one_line(tmp_path, arguments, hint):
@@ -184,7 +185,10 @@ def test_a_refresh_keeps_the_frame_until_it_is_built_again(server, city):
     assert stored.manifest["inputs"] == old["inputs"]
     assert stored.read_osm().source["osm_date"] == LATER
     assert ask(server, "--refresh", "-o", city).out.splitlines()[2] == "streets changed: 0"
+    stale = "newer data were fetched than the frame is of"
+    assert stale in run_survey("audit", city).err
     assert run_survey("frame", city).code == 0
+    assert stale not in run_survey("audit", city).err
     new = read_manifest(city)
     assert "renewed" not in new
     assert new["inputs"]["osm"]["osm_date"] == LATER

@@ -32,6 +32,7 @@ ORDER = (
     "city",
     "batch",
     "cli",
+    "__main__",
 )
 LEAVES = {"example": "frame"}  # may use frame and what stands above it, and no stage may use it
 HOMES = {
