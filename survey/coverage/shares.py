@@ -25,12 +25,7 @@ _SPAN = ("edge", "from_mm", "to_mm")
 _PIECES_AT_ONCE = 200_000
 
 
-def measure_shares(
-    frame: Frame,
-    rule: Rule,
-    checked: Checked,
-    rows: pd.DataFrame,
-) -> pd.DataFrame:
+def measure_shares(frame: Frame, rule: Rule, checked: Checked, rows: pd.DataFrame) -> pd.DataFrame:
     """Measure shares of checked street that meets a rule.
 
     Around a point the street is that within 500, 1,000 and 2,000 m by the rule's own metric: on
