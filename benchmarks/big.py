@@ -22,7 +22,7 @@ from tile import tile_extract
 
 EXTRACT = Path(__file__).resolve().parents[1] / "data" / "monaco.osm.pbf"
 COPIES = (20, 40, 320)
-RIVAL_COPIES = 40  #: what osmnx takes some minutes for
+RIVAL_COPIES = 40  # what osmnx takes some minutes for
 FETCHED = ("read_extract", "build_frame", "audit_coverage")
 DRAWN = ("measure_reach", "draw_round")
 Stages = dict[str, tuple[float, float]]
@@ -279,7 +279,9 @@ RIVALS: dict[str, Callable[[Path, Path], tuple[Stages, dict[str, float]]]] = {
 }
 
 
-def bench_big(_runs: int, copies: tuple[int, ...] = COPIES, rivals: int = RIVAL_COPIES) -> list[str]:
+def bench_big(
+    _runs: int, copies: tuple[int, ...] = COPIES, rivals: int = RIVAL_COPIES
+) -> list[str]:
     """Measure tilings of several sizes by stage, then the rivals on one of them."""
     # A new process for each task: nothing is warm, and the peak of memory is its own.
     processes = get_context("spawn").Pool(1, maxtasksperchild=1)
