@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +186,11 @@ def start_manifest(osm: OsmData) -> dict[str, Any]:
 def osm_tables(osm: OsmData) -> dict[str, Any]:
     """Name the raw tables of a workspace."""
     raw = {name: getattr(osm, part) for name, part in _RAW.items()}
-    # Python writes a list of numbers faster than number by number; the text is cut where they end.
-    text = str(osm.street_nodes.tolist()).replace(",", "")
-    digits = np.searchsorted(10 ** np.arange(1, 19), np.abs(osm.street_nodes), side="right") + 1
-    stops = np.cumsum(digits + (osm.street_nodes < 0) + 1)
-    last = stops[np.cumsum(shapely.get_num_coordinates(osm.streets.geometry.array)) - 1]
-    starts = np.r_[1, 1 + last][: len(last)]
-    nodes = [text[start:stop] for start, stop in zip(starts.tolist(), last.tolist(), strict=True)]
+    counts = shapely.get_num_coordinates(osm.streets.geometry.array)
+    between = np.full(len(osm.street_nodes), " ")
+    between[np.cumsum(counts) - 1] = "\n"
+    pairs = zip(map(str, osm.street_nodes.tolist()), between.tolist(), strict=True)
+    nodes = "".join(chain.from_iterable(pairs)).splitlines()
     streets = osm.streets.copy()
     streets.insert(2, "nodes", pd.Series(nodes, index=streets.index, dtype="str"))
     return raw | {"osm_streets": streets}

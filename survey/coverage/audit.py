@@ -1,8 +1,6 @@
 """The audit: how many metres of street meet a distance rule, and where the gaps are."""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,7 +14,7 @@ import shapely
 from survey import tables
 from survey.coverage.checked import Checked
 from survey.coverage.hours import select_supply
-from survey.coverage.intervals import measure_by_crow, measure_by_walk, split_at_edge
+from survey.coverage.intervals import split_at_edge
 from survey.coverage.main_roads import audit_main_roads
 from survey.coverage.objects import check_density, check_objects
 from survey.coverage.rules import Rule, find_rule, read_rules
@@ -24,6 +22,7 @@ from survey.coverage.shares import measure_shares
 from survey.coverage.stretches import as_covered, as_gaps, join_intervals
 from survey.coverage.supply import close_toilets, find_facilities, view_supply
 from survey.errors import NothingToCheckError, RuleError
+from survey.frame.cores import count_cores, open_threads
 from survey.frame.frame import Frame
 from survey.memory import give_back, large_work
 from survey.summaries import write_summary
@@ -154,9 +153,7 @@ def audit_coverage(
         raise NothingToCheckError(
             "there is no public street in the area to check; look at the frame first"
         )
-    found = _audit_apart(frame, chosen, checked, min_share, moment)
-    give_back()
-    return _put_together(found)
+    return _put_together(_audit_apart(frame, chosen, checked, min_share, moment))
 
 
 def audit_all(
@@ -229,8 +226,8 @@ def _audit_apart(
 
     # Rules of one metric build the same, so that they go through one thread.
     metrics = list(dict.fromkeys(rule.metric for rule in rules))
-    cores = 1 if checked.sum() > _MOST_TOGETHER else os.cpu_count() or 1
-    with ThreadPoolExecutor(min(len(metrics), cores)) as pool:
+    cores = 1 if checked.sum() > _MOST_TOGETHER else count_cores()
+    with open_threads(min(len(metrics), cores)) as pool:
         parts = {
             metric: iter(done)
             for metric, done in zip(metrics, pool.map(audit, metrics), strict=True)
@@ -295,12 +292,8 @@ def _audit_streets(frame: Frame, rule: Rule, checked: Checked, min_share: float 
 
 def _cut_streets(frame: Frame, rule: Rule, checked: Checked) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cut the checked streets into joined intervals within and beyond the limit."""
-    if rule.metric == "walk":
-        parts = measure_by_walk(frame, checked.edges, rule.reach_m)
-    else:
-        parts = measure_by_crow(frame, checked.segments, rule.reach_m)
     within, beyond = [], []
-    for part in parts:
+    for part in checked.cut(frame, rule):
         within.append(join_intervals(part[part["covered"]], "toilet"))
         beyond.append(part[~part["covered"]])
     failing = split_at_edge(frame, pd.concat(beyond, ignore_index=True), rule)

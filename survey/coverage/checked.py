@@ -1,5 +1,6 @@
 """The streets that an audit checks, cut once for all rules."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import RLock
@@ -7,9 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from survey.coverage.around import Around, SegmentGrid
-from survey.coverage.intervals import Segments, read_segments
+from survey.coverage.intervals import (
+    Segments,
+    measure_by_crow,
+    measure_by_walk,
+    read_segments,
+)
+from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.memory import give_back
 
@@ -32,10 +40,25 @@ class Checked:
     edges: npt.NDArray[np.bool_]
     _lock: Any = field(default_factory=RLock, repr=False)
 
+    def cut(self, frame: Frame, rule: Rule) -> Iterator[pd.DataFrame]:
+        """Cut the checked edges where the nearest toilet, or its being in reach, changes.
+
+        Parameters
+        ----------
+        frame
+            The frame, or a view of it with another supply.
+        rule
+            By its metric, on foot or by crow; see `measure_by_walk`, `measure_by_crow`.
+        """
+        if rule.metric == "walk":
+            return measure_by_walk(frame, self.edges, rule.reach_m)
+        return measure_by_crow(frame, self.segments, rule.reach_m)
+
     @property
     def segments(self) -> Segments:
         """The checked edges in straight segments."""
-        return self.grid.segments
+        with self._lock:
+            return self._segments
 
     @property
     def grid(self) -> SegmentGrid:
@@ -50,10 +73,14 @@ class Checked:
             return self._by_area
 
     @cached_property
-    def _grid(self) -> SegmentGrid:
+    def _segments(self) -> Segments:
         segments = read_segments(self.frame, self.edges)
         give_back()
-        return SegmentGrid.of(segments)
+        return segments
+
+    @cached_property
+    def _grid(self) -> SegmentGrid:
+        return SegmentGrid.of(self._segments)
 
     @cached_property
     def _by_area(self) -> Around:

@@ -9,7 +9,8 @@ import pandas as pd
 import shapely
 from scipy import sparse
 
-from survey.coverage.intervals import measure_by_crow, measure_by_walk, place_offsets, read_segments
+from survey.coverage.checked import Checked
+from survey.coverage.intervals import place_offsets, read_segments
 from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.lines import Ints, count_up
@@ -52,11 +53,7 @@ def find_failing(frame: Frame, checked: npt.NDArray[np.bool_], rule: Rule) -> pd
     pandas.DataFrame
         ``edge, from_mm, to_mm``, sorted; stretches of one edge do not touch.
     """
-    if rule.metric == "walk":
-        parts = measure_by_walk(frame, checked, rule.reach_m)
-    else:
-        parts = measure_by_crow(frame, read_segments(frame, checked), rule.reach_m)
-    intervals = pd.concat(parts, ignore_index=True)
+    intervals = pd.concat(Checked(frame, checked).cut(frame, rule), ignore_index=True)
     rows = intervals.loc[~intervals["covered"], ["edge", "from_mm", "to_mm"]]
     apart = (rows["edge"] != rows["edge"].shift()) | (rows["from_mm"] != rows["to_mm"].shift())
     grouped = rows.groupby(apart.cumsum().to_numpy())

@@ -17,7 +17,6 @@ from survey.coverage.rules import Rule
 from survey.frame.frame import Frame
 from survey.frame.lines import Floats, Ints
 from survey.frame.network import Network
-from survey.memory import give_back
 from survey.sampling.reach import CATCHMENT_RADII_M
 from survey.sampling.walks import Walks, walk_pieces
 
@@ -51,10 +50,8 @@ def measure_shares(frame: Frame, rule: Rule, checked: Checked, rows: pd.DataFram
     covered = _Covered.of(frame.streets.length_mm, rows)
     # The walks come first: meanwhile another thread makes what both need.
     by_point = _by_walk(frame, checked.edges, covered) if rule.metric == "walk" else None
-    give_back()
     street = _Street.of(checked.grid, covered)
     by_area = street.measure(checked.by_area)
-    give_back()
     if by_point is None:
         by_point = _by_crow(street, np.asarray(frame.points.geometry.array))
     ids = frame.points["point_id"].to_numpy()

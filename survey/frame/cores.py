@@ -6,8 +6,9 @@ threads share is ready before: a tree that has been searched, a geometry that no
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -87,10 +88,16 @@ def do_both(first: Callable[[], First], second: Callable[[], Second]) -> tuple[F
     """
     if count_cores() == 1:
         return first(), second()
+    with open_threads(1) as pool:
+        later = pool.submit(second)
+        return first(), later.result()
+
+
+@contextmanager
+def open_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Open threads for whole steps of work with pandas, and give back what they leave free."""
     # Pandas silences warnings for a moment here and there: what two threads have set and put back
     # in turn may else stay set.
-    with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
-        later = pool.submit(second)
-        answers = first(), later.result()
+    with warnings.catch_warnings(), ThreadPoolExecutor(count) as pool:
+        yield pool
     give_back()
-    return answers

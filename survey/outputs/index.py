@@ -6,11 +6,10 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from survey.outputs.map_parts import Story
-from survey.outputs.offline import check_offline, read_asset
+from survey.outputs.offline import PLAIN_POLICY, check_offline, read_asset
 from survey.outputs.page import COPYRIGHT
 from survey.outputs.texts import Pair, Text
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _REPORT = (
     Pair("检查准备报告：打印", "Report: to be printed"),
     Pair(
@@ -87,7 +86,7 @@ def write_index(
     style = read_asset("index.css").decode()
     text = (
         '<!DOCTYPE html>\n<html lang="zh-CN">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{PLAIN_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(city)} · 全部地图 · All maps</title>\n<style>\n{style}</style>\n</head>\n"
         f'<body>\n<h1>{escape(city)}</h1>\n<ul class="maps">\n{maps}</ul>\n'

@@ -288,6 +288,10 @@ def _walk(element: Element) -> Iterator[Element]:
         yield from _walk(child)
 
 
+PLAIN_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What the browser may do with a page of ours that has no script."""
+
+
 def _policy(text: str, hosts: list[str]) -> str:
     """Name what the browser may do; old ones, which know no checksums, allow all inline scripts."""
     scripts = " ".join(

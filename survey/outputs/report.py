@@ -5,7 +5,7 @@ from pathlib import Path
 
 from survey.errors import OutputError
 from survey.outputs.exports import write_files
-from survey.outputs.offline import check_offline, read_asset
+from survey.outputs.offline import PLAIN_POLICY, check_offline, read_asset
 from survey.outputs.report_facts import Findings, Holder, read_findings
 from survey.outputs.report_html import Say, say_en, say_zh, shorten
 from survey.outputs.report_lines import tell_date
@@ -17,7 +17,6 @@ from survey.outputs.report_tables import write_places, write_worst
 LANGUAGES = ("zh", "en")
 """The languages of a report."""
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _CODES = {"zh": "zh-CN", "en": "en"}
 _SAYS: dict[str, Say] = {"zh": say_zh, "en": say_en}
 
@@ -84,7 +83,7 @@ def _write_page(found: Findings, lang: str) -> str:
     )
     return (
         f'<!DOCTYPE html>\n<html lang="{_CODES[lang]}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{PLAIN_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{name} · 检查准备报告 · Survey report</title>\n"
         f"<style>\n{style}{_write_footer(found)}</style>\n</head>\n<body>\n{switch}\n{bodies}</body>\n</html>\n"

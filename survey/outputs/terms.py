@@ -1,7 +1,7 @@
 """Terms of the tables in both languages: street classes, reasons, sources."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
@@ -79,5 +79,5 @@ def _say_phrase(phrase: str) -> str:
     return _PHRASES.get(phrase, phrase)
 
 
-def _write(values: Iterable[Any], say: Any) -> list[Text]:
+def _write(values: Iterable[Any], say: Callable[[str], str]) -> list[Text]:
     return [None if pd.isna(value) else Pair(say(str(value)), str(value)) for value in values]
