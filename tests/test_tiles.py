@@ -145,7 +145,8 @@ def spread_marks(place, zoom, *, datum):
 def test_marks_on_tiles_stand_at_their_true_place(tmp_path, tiles, name, datum, zooms, within):
     """A mark that tiles show stands within a pixel of its place in WGS-84, all over the screen."""
     offs = []
-    with visit_tiles(tmp_path, choose_tiles(tiles.address, datum=datum)) as visit:
+    first = min(zooms) - 1  # a tile asked for before the marks stand is never one that is measured
+    with visit_tiles(tmp_path, choose_tiles(tiles.address, datum=datum), zoom=first) as visit:
         switch(visit.page)
         for zoom in zooms:
             tiles.marks[:], true = spread_marks(PLACES[name], zoom, datum=datum)
