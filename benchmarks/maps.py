@@ -10,6 +10,7 @@ from typing import Any
 WANTED = 100_000
 MONACO = Path(__file__).resolve().parents[1] / "data" / "monaco.osm.pbf"
 SHIFT_M = 40
+BROWSER_START_MS = 2000  # a browser that has just been started is busy with itself
 ARGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 # The first view is painted once the script has run, two frames have passed and no tile waits.
@@ -109,6 +110,7 @@ def measure_page(path: Path, *, zooms: tuple[int, ...]) -> tuple[float, dict[int
         )
         page = context.new_page()
         page.set_default_timeout(600_000)
+        page.wait_for_timeout(BROWSER_START_MS)
         page.goto(path.as_uri(), timeout=600_000)
         ready_s = page.evaluate(READY) / 1000
         frames = {}
