@@ -1,5 +1,6 @@
 """The verb that reads OpenStreetMap, from a file or live, into a workspace."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,14 @@ _source_options = cli_options.add_options(
         "--name", default="", help="What the area is called; the place or file if absent."
     ),
 )
+
+
+def _is_finite(_context: Any, parameter: Any, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds", param=parameter)
+    return value
+
+
 _server_options = cli_options.add_options(
     click.option(
         "--endpoint",
@@ -39,6 +48,7 @@ _server_options = cli_options.add_options(
         "--time-limit",
         "time_limit_s",
         type=click.FloatRange(min=0, min_open=True),
+        callback=_is_finite,
         default=1_800,
         show_default=True,
         metavar="S",

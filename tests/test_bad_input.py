@@ -318,6 +318,7 @@ def test_a_round_that_cannot_be_drawn(town, options, hint):
     ("options", "hint"),
     [
         (["--rule", "youth-20"], "there is no rule 'youth-20'; did you mean 'youth-200'?"),
+        (["--rule", "walk-50"], "there is no rule 'walk-50'; did you mean 'walk-500'?"),
         (["--rule", "walk-500", "--rule", "walk-500"], "name each rule once"),
         (["--min-share", "95"], "min_share is 95.0; give a share from 0 to 1"),
         (["--min-share", "nan"], "min_share is nan"),

@@ -100,6 +100,7 @@ def test_an_unknown_place_is_bad_input(server, tmp_path):
         (("--place", "x", "--bbox", "1,2,3,4"), "--place and --bbox are both given"),
         (("--refresh", "--place", "x"), "--refresh keeps area and name"),
         (("--place", "x", "--time-limit", "0"), "--time-limit"),
+        (("--place", "x", "--time-limit", "nan"), "nan is no number of seconds"),
         (("--bbox", "1,2,3,4", "--endpoint", "here"), "'here' is no address of a server"),
         (("--place", "x", "--geocoder", "here"), "'here' is no address of a server"),
         (("--extract", "x.pbf", "--endpoint", "http://127.0.0.1"), "--extract asks no server"),

@@ -494,15 +494,23 @@ def test_members_outside_the_box_are_no_other_place():
         parse(*nodes, road, box=(5, 0, 6, 2))
 
 
+def parse_dated(date, lat=1):
+    """Parse an answer of one node that shows the state of a date."""
+    node = {"type": "node", "id": 1, "lat": lat, "lon": 1}
+    content = {"osm3s": {"timestamp_osm_base": date}, "elements": [node]}
+    return parse_answer(json.dumps(content).encode())
+
+
+def test_a_date_that_is_none_is_unknown():
+    """What a server says instead of a date is not handed on as one."""
+    assert parse_dated("2024-01-01T00:00:00Z").osm_date == "2024-01-01T00:00:00Z"
+    for date in ("yesterday", "", None, 7, ["2024-01-01T00:00:00Z"]):
+        assert parse_dated(date).osm_date == ""
+
+
 def test_the_newest_answer_wins(tmp_path):
     """An object that several tiles hold is taken from the newest answer, whatever the order."""
-
-    def answer(date, lat):
-        node = {"type": "node", "id": 1, "lat": lat, "lon": 1}
-        content = {"osm3s": {"timestamp_osm_base": date}, "elements": [node]}
-        return parse_answer(json.dumps(content).encode())
-
-    old, new = answer("2024-01-01T00:00:00Z", 1), answer("2024-01-02T00:00:00Z", 2)
+    old, new = parse_dated("2024-01-01T00:00:00Z", 1), parse_dated("2024-01-02T00:00:00Z", 2)
     for name, order in {"a": [old, new], "b": [new, old]}.items():
         write_answers(tmp_path / name, order)
         assert 'lat="2.0000000"' in (tmp_path / name).read_text()

@@ -184,7 +184,8 @@ def find_rule(rule_id: str, rules: Mapping[str, Rule] | None = None) -> Rule:
     """
     known = read_rules() if rules is None else rules
     if rule_id not in known:
-        close = get_close_matches(rule_id, known, n=1)
+        close = get_close_matches(rule_id, known)
+        close.sort(key=lambda one: not one.startswith(rule_id))  # half typed before mistyped
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise RuleError(f"there is no rule {rule_id!r}; {hint}there are: {', '.join(known)}")
     return known[rule_id]

@@ -156,7 +156,7 @@ def read_extract(path: str | Path, area: Area) -> OsmData:
             west, south, east, north = area.polygon.bounds
             raise AreaError(
                 f"{path} holds no streets (highway=*) in the area"
-                f" {west:g},{south:g},{east:g},{north:g}; check the box and the file"
+                f" {west:g},{south:g},{east:g},{north:g}; check the area and the data"
             )
         del scene, near  # large
         edge = _find_edge(area, streets, kept_in)

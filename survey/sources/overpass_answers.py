@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 from survey.sources.asking import AnswerError, quote
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # by XML 1.0
+_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _KINDS = ("node", "way", "relation")
 
 
@@ -79,7 +80,8 @@ def parse_answer(body: bytes, box: Sequence[float] | None = None) -> Answer:
         _refuse_another_place(content["elements"], box)
     date = content.get("osm3s", {})
     date = date.get("timestamp_osm_base", "") if isinstance(date, dict) else ""
-    return Answer(hashlib.sha256(body).hexdigest(), str(date), elements)
+    date = date if _DATE.fullmatch(str(date)) else ""
+    return Answer(hashlib.sha256(body).hexdigest(), date, elements)
 
 
 def _refuse_lost_nodes(elements: Iterable[Mapping[str, Any]], nodes: Mapping[int, str]) -> None:
