@@ -16,6 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 from tile import tile_extract
@@ -55,10 +56,18 @@ def decode_alone(path: Path) -> Stages:
     return clock.stages
 
 
+def import_survey() -> Any:
+    """Import all of the package, which else imports what a stage needs when it begins."""
+    package = import_module("survey")
+    for module in walk_packages(package.__path__, "survey."):
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    return package
+
+
 def measure_stages(path: Path, folder: Path) -> tuple[Stages, dict[str, int]]:
     """Do the whole job on one file, stage by stage."""
-    import survey
-
+    survey = import_survey()
     workspace = import_module("survey.workspace")
     clock = Clock()
     area = survey.find_area(
@@ -91,8 +100,7 @@ def measure_stages(path: Path, folder: Path) -> tuple[Stages, dict[str, int]]:
 
 def read_box(path: Path) -> Stages:
     """Read a box of 50 km2 out of the middle of a file."""
-    import survey
-
+    survey = import_survey()
     whole = import_module("survey.sources.extract").suggest_box(path)
     east, north = (whole[0] + whole[2]) / 2, (whole[1] + whole[3]) / 2
     half_y = 7_071 / 2 / 111_200  # degrees of latitude; 7,071 m squared are 50 km2
@@ -110,8 +118,7 @@ def measure_nearest(path: Path) -> Stages:
     """Do with ours what osmnx and networkx do below: from the file to the nearest toilets."""
     import numpy as np
 
-    import survey
-
+    survey = import_survey()
     extract, streets, tags, places, doors, network = (
         import_module(f"survey.{name}")
         for name in (
