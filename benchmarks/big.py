@@ -16,7 +16,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-from pkgutil import walk_packages
 from typing import Any
 
 from tile import tile_extract
@@ -57,11 +56,11 @@ def decode_alone(path: Path) -> Stages:
 
 
 def import_survey() -> Any:
-    """Import all of the package, which else imports what a stage needs when it begins."""
+    """Import the package with what the stages call, which it else imports at the first call."""
+    import_module("survey.workspace")
     package = import_module("survey")
-    for module in walk_packages(package.__path__, "survey."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
+    for name in ("find_area", "Design", "visit_odds", *FETCHED, *DRAWN):
+        getattr(package, name)
     return package
 
 
