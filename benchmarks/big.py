@@ -57,7 +57,6 @@ def decode_alone(path: Path) -> Stages:
 
 def import_survey() -> Any:
     """Import the package with what the stages call, which it else imports at the first call."""
-    import_module("survey.workspace")
     package = import_module("survey")
     for name in ("find_area", "Design", "visit_odds", *FETCHED, *DRAWN):
         getattr(package, name)

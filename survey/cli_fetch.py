@@ -29,7 +29,7 @@ _source_options = cli_options.add_options(
 )
 
 
-def _is_finite(_context: Any, parameter: Any, value: float) -> float:
+def _seconds(_context: Any, parameter: Any, value: float) -> float:
     if not math.isfinite(value):
         raise click.BadParameter(f"{value} is no number of seconds", param=parameter)
     return value
@@ -48,7 +48,7 @@ _server_options = cli_options.add_options(
         "--time-limit",
         "time_limit_s",
         type=click.FloatRange(min=0, min_open=True),
-        callback=_is_finite,
+        callback=_seconds,
         default=1_800,
         show_default=True,
         metavar="S",
